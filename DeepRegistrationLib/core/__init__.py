@@ -1,0 +1,1 @@
+"""Types and contracts everything else stands on. Nothing here imports a method, a file format or Slicer."""

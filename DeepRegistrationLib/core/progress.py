@@ -1,0 +1,68 @@
+"""Progress that never runs backwards, with time left, and the place where a cancel is noticed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .errors import Cancelled
+
+
+@dataclass(frozen=True)
+class ProgressReport:
+    """fraction 0..1 of the whole run; seconds_left is None until it can be guessed."""
+
+    stage: str
+    fraction: float
+    seconds_left: float | None
+
+
+Listener = Callable[[ProgressReport], None]
+
+
+class Progress:
+    """Collects progress and passes it on; raises Cancelled from `update` when `cancelled()` says so.
+
+    A part of a run reports 0..1 of its own through `part(start, end, stage)`; parts nest.
+    """
+
+    def __init__(
+        self, listener: Listener | None = None, cancelled: Callable[[], bool] | None = None
+    ) -> None:
+        self._listener = listener
+        self._cancelled = cancelled
+        self._best = 0.0
+        self._begun = time.monotonic()
+        self._stage = ""
+
+    def update(self, fraction: float, stage: str | None = None) -> None:
+        """Report that `fraction` of the whole is done. Raises Cancelled where the user asked to stop."""
+        if self._cancelled is not None and self._cancelled():
+            raise Cancelled()
+        self._stage = stage or self._stage
+        self._best = max(self._best, min(1.0, fraction))
+        if self._listener is not None:
+            self._listener(ProgressReport(self._stage, self._best, self._left()))
+
+    def part(self, start: float, end: float, stage: str | None = None) -> PartialProgress:
+        return PartialProgress(self, start, end, stage)
+
+    def _left(self) -> float | None:
+        spent = time.monotonic() - self._begun
+        if self._best < 0.02 or spent < 0.5:
+            return None
+        return spent * (1.0 - self._best) / self._best
+
+
+class PartialProgress(Progress):
+    """The share start..end of another progress."""
+
+    def __init__(self, whole: Progress, start: float, end: float, stage: str | None = None) -> None:
+        super().__init__()
+        self._whole, self._start, self._end = whole, start, end
+        self._stage = stage or ""
+
+    def update(self, fraction: float, stage: str | None = None) -> None:
+        done = self._start + (self._end - self._start) * min(1.0, max(0.0, fraction))
+        self._whole.update(done, stage or self._stage or None)

@@ -1,0 +1,8 @@
+"""Concrete transforms, all mapping fixed-space LPS mm to moving-space LPS mm."""
+
+from .affine import Affine
+from .compose import Composition, compose
+from .displacement import DisplacementField
+from .velocity import VelocityField
+
+__all__ = ["Affine", "Composition", "DisplacementField", "VelocityField", "compose"]
