@@ -1,0 +1,1 @@
+"""Benchmark of DeepRegistration beside published registration tools: ``python -m bench`` (see README.md)."""
