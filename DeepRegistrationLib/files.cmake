@@ -2,12 +2,15 @@
 # Written by `make package-list`: run it after adding, moving or removing a file.
 
 set(DeepRegistrationLib_PYTHON_SCRIPTS
+  DeepRegistrationLib/__init__.py
   DeepRegistrationLib/core/__init__.py
+  DeepRegistrationLib/core/checks.py
   DeepRegistrationLib/core/context.py
   DeepRegistrationLib/core/device.py
   DeepRegistrationLib/core/errors.py
   DeepRegistrationLib/core/grid.py
   DeepRegistrationLib/core/image.py
+  DeepRegistrationLib/core/overlap.py
   DeepRegistrationLib/core/points.py
   DeepRegistrationLib/core/problem.py
   DeepRegistrationLib/core/progress.py
@@ -19,14 +22,54 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/gui/__init__.py
   DeepRegistrationLib/io/__init__.py
   DeepRegistrationLib/jobs/__init__.py
+  DeepRegistrationLib/jobs/loading.py
+  DeepRegistrationLib/jobs/outputs.py
+  DeepRegistrationLib/jobs/perform.py
   DeepRegistrationLib/losses/__init__.py
+  DeepRegistrationLib/losses/lncc.py
+  DeepRegistrationLib/losses/mutual_information.py
+  DeepRegistrationLib/losses/ngf.py
   DeepRegistrationLib/methods/__init__.py
   DeepRegistrationLib/methods/deformable/__init__.py
+  DeepRegistrationLib/methods/memory.py
+  DeepRegistrationLib/methods/peak_memory.py
+  DeepRegistrationLib/methods/pipeline.py
   DeepRegistrationLib/methods/rigid/__init__.py
+  DeepRegistrationLib/methods/versions.py
   DeepRegistrationLib/metrics/__init__.py
+  DeepRegistrationLib/metrics/concerns.py
+  DeepRegistrationLib/metrics/consistency.py
+  DeepRegistrationLib/metrics/deformation.py
+  DeepRegistrationLib/metrics/evaluation.py
+  DeepRegistrationLib/metrics/landmarks.py
+  DeepRegistrationLib/metrics/overlap.py
+  DeepRegistrationLib/metrics/segments.py
+  DeepRegistrationLib/metrics/similarity.py
+  DeepRegistrationLib/metrics/summary.py
+  DeepRegistrationLib/metrics/surface.py
   DeepRegistrationLib/mrml/__init__.py
+  DeepRegistrationLib/mrml/landmarks.py
+  DeepRegistrationLib/mrml/places.py
+  DeepRegistrationLib/mrml/segments.py
+  DeepRegistrationLib/mrml/volumes.py
   DeepRegistrationLib/ops/__init__.py
+  DeepRegistrationLib/ops/correlation.py
+  DeepRegistrationLib/ops/gradients.py
+  DeepRegistrationLib/ops/local_contrast.py
+  DeepRegistrationLib/ops/mind.py
+  DeepRegistrationLib/ops/ngf.py
+  DeepRegistrationLib/ops/pyramid.py
+  DeepRegistrationLib/ops/smoothing.py
+  DeepRegistrationLib/ops/splines.py
   DeepRegistrationLib/optim/__init__.py
+  DeepRegistrationLib/optim/convex.py
+  DeepRegistrationLib/optim/instance.py
+  DeepRegistrationLib/optim/linear_engine.py
+  DeepRegistrationLib/optim/linear_images.py
+  DeepRegistrationLib/optim/linear_lbfgs.py
+  DeepRegistrationLib/optim/linear_model.py
+  DeepRegistrationLib/optim/linear_search.py
+  DeepRegistrationLib/optim/parametric.py
   DeepRegistrationLib/transforms/__init__.py
   DeepRegistrationLib/transforms/affine.py
   DeepRegistrationLib/transforms/compose.py

@@ -1,0 +1,29 @@
+"""Importing the library and asking what it offers costs nothing: Slicer does both in its own process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from house.sources import ROOT
+
+HEAVY = ("torch", "slicer", "qt", "ctk", "vtk", "SimpleITK", "scipy")
+# Twice: loading the subpackage of the same name must not put itself in the place of the function.
+LISTING = "import DeepRegistrationLib as dr; assert {m.id for m in dr.methods()} & {m.id for m in dr.methods()}"
+
+
+@pytest.mark.parametrize("code", ["import DeepRegistrationLib", LISTING], ids=["import", "list methods"])
+def test_loads_nothing_heavy(code: str) -> None:
+    report = f"import sys; {code}; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
+    done = subprocess.run(
+        [sys.executable, "-c", report],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
