@@ -12,7 +12,8 @@ from house.sources import ROOT
 
 HEAVY = ("torch", "slicer", "qt", "ctk", "vtk", "SimpleITK", "scipy")
 # Twice: loading the subpackage of the same name must not put itself in the place of the function.
-LISTING = "import DeepRegistrationLib as dr; ids = lambda: [m.id for m in dr.methods()]; assert ids() and ids()"
+ASK = "assert [method.id for method in dr.methods()]"
+LISTING = f"import DeepRegistrationLib as dr; {ASK}; {ASK}"
 
 
 @pytest.mark.parametrize("code", ["import DeepRegistrationLib", LISTING], ids=["import", "list methods"])
