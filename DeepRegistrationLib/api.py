@@ -1,0 +1,143 @@
+"""The console: register, apply, evaluate, methods, describe. Importing this loads no torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .core.errors import InputError
+from .core.progress import Progress, ProgressReport
+
+if TYPE_CHECKING:
+    from .core.image import Image
+    from .metrics import Evaluation
+
+Listener = Callable[[ProgressReport], None]
+
+
+def register(
+    fixed: Any,
+    moving: Any,
+    method: str = "convex-adam",
+    *,
+    preset: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    threads: int | None = None,
+    fixed_mask: Any = None,
+    moving_mask: Any = None,
+    fixed_segmentation: Any = None,
+    moving_segmentation: Any = None,
+    fixed_landmarks: Any = None,
+    moving_landmarks: Any = None,
+    initial_transform: Any = None,
+    progress: Listener | None = None,
+    in_process: bool | None = None,
+    **parameters: Any,
+) -> Any:
+    """Align `moving` to `fixed`: the transform T with moving(T(x)) like fixed(x), x in LPS mm.
+
+    fixed, moving and the other inputs are paths, Images (PointSet, Transform), SimpleITK objects, or - inside
+    Slicer - MRML nodes. `method`, `preset` and `parameters` are as `describe(method)` lists them. `progress` is
+    called with a ProgressReport now and then.
+
+    Returns a RegistrationResult; for MRML nodes a `mrml.RegistrationNodes`, whose nodes are in the scene. Inside the
+    Slicer application the work is done by a worker process, and paths give a `jobs.ResultFolder`, because the
+    application itself does not load torch; `in_process=True` overrides that.
+
+    Raises InputError, DeviceMemoryError, Cancelled.
+    """
+    from .jobs.perform import Request
+    from .jobs.perform import register as run
+
+    inputs = {
+        "fixed": fixed,
+        "moving": moving,
+        "fixed_mask": fixed_mask,
+        "moving_mask": moving_mask,
+        "fixed_segmentation": fixed_segmentation,
+        "moving_segmentation": moving_segmentation,
+        "fixed_landmarks": fixed_landmarks,
+        "moving_landmarks": moving_landmarks,
+        "initial_transform": initial_transform,
+    }
+    given = {name: value for name, value in inputs.items() if value is not None}
+    request = Request(given, method, preset, parameters, device, seed, threads)
+    if any(_is_node(value) for value in given.values()):
+        from .mrml.console import register_nodes
+
+        return register_nodes(request, progress=progress, in_process=bool(in_process))
+    if in_process or (in_process is None and not in_slicer()):
+        return run(request, Progress(progress))
+    from .jobs.blocking import register_in_worker
+
+    return register_in_worker(request, progress)
+
+
+def apply(transform: Any, moving: Any, fixed: Any = None, *, labels: bool = False) -> Image:
+    """moved(x) = moving(T(x)) on the grid of `fixed`.
+
+    transform  path, Transform, SimpleITK transform, a RegistrationResult, or a folder of results
+    moving     path, Image or SimpleITK image; `labels=True` keeps its values (nearest neighbour) and names
+    fixed      path, Image or SimpleITK image whose grid the outcome has; may be left out with a RegistrationResult
+    """
+    from .core.image import ImageKind
+    from .core.result import RegistrationResult
+    from .jobs.loading import load_image, load_segmentation, load_transform
+    from .jobs.outputs import as_stored
+    from .jobs.results import ResultFolder
+
+    if isinstance(transform, RegistrationResult):
+        fixed = fixed if fixed is not None else transform.problem.fixed
+        transform = transform.transform
+    elif isinstance(transform, (str, os.PathLike)) and os.path.isdir(transform):
+        transform = ResultFolder(transform).file("transform")
+    if fixed is None:
+        raise InputError("The fixed image is missing; its grid says where the voxels of the moved image lie.")
+    onto = load_image(fixed, ImageKind.INTENSITY, "fixed").grid
+    total = load_transform(transform, "transform")
+    image = load_segmentation(moving, "moving") if labels else load_image(moving, ImageKind.INTENSITY, "moving")
+    for name, other in (("transform", total), ("moving image", image)):
+        if other.dimension != onto.dimension:
+            raise InputError(
+                f"The fixed image is {onto.dimension}-D but the {name} is {other.dimension}-D; "
+                "all must have the same number of axes."
+            )
+    return as_stored(image.resampled(onto, total), image.data.dtype)
+
+
+def evaluate(result: Any) -> Evaluation:
+    """The numbers of a RegistrationResult, or of a folder of results whose inputs are still where they were."""
+    from .core.result import RegistrationResult
+    from .jobs.results import ResultFolder
+    from .metrics import evaluate as measure
+
+    if not isinstance(result, RegistrationResult):
+        result = (result if isinstance(result, ResultFolder) else ResultFolder(result)).result()
+    return measure(result)
+
+
+def methods() -> dict[str, str]:
+    """Title by id of every method."""
+    from .methods import registry
+
+    return {spec.id: spec.title for spec in registry()}
+
+
+def describe(method: str) -> str:
+    """What a method does, needs and offers, with its parameters and presets, as text: `print(dr.describe(id))`."""
+    from .descriptions import method_text
+    from .methods import registry
+
+    return method_text(registry()[method])
+
+
+def in_slicer() -> bool:
+    """True inside the Slicer application (not in PythonSlicer, nor where only its libraries are imported)."""
+    return getattr(sys.modules.get("slicer"), "app", None) is not None
+
+
+def _is_node(value: Any) -> bool:
+    return hasattr(value, "IsA") and bool(value.IsA("vtkMRMLNode"))

@@ -1,0 +1,107 @@
+"""Methods in words: text for the console, a table for the README, data for programs; all from the specs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import MISSING
+from typing import Any
+
+from .core.spec import Capability, MethodSpec, Need, Parameter, parameters_of
+
+
+def method_text(spec: MethodSpec) -> str:
+    """Everything a user needs to call a method."""
+    lines = [f"{spec.id}: {spec.title}", spec.description, f"Paper: {spec.paper}"]
+    if spec.doi:
+        lines[-1] += f" doi:{spec.doi}"
+    lines.append(f"Can do: {_capabilities(spec)}")
+    for need in (Need.REQUIRED, Need.OPTIONAL):
+        names = [name.replace("_", " ") for name, n in spec.inputs.items() if n is need]
+        if names:
+            lines.append(f"Inputs {need.value}: {', '.join(names)}")
+    if spec.presets:
+        lines += ["", "Presets"]
+        lines += [f"  {preset.id:<14} {preset.title}" for preset in spec.presets]
+    for title, advanced in (("Parameters", False), ("Advanced parameters", True)):
+        chosen = [p for p in parameters_of(spec.parameters) if p.advanced is advanced]
+        if chosen:
+            lines += ["", title, *(line for p in chosen for line in _parameter_lines(p))]
+    return "\n".join(lines)
+
+
+def method_dict(spec: MethodSpec) -> dict[str, Any]:
+    """The same as data for JSON."""
+    return {
+        "id": spec.id,
+        "title": spec.title,
+        "description": spec.description,
+        "family": spec.family,
+        "paper": spec.paper,
+        "doi": spec.doi,
+        "capabilities": [c.value for c in Capability if c in spec.capabilities],
+        "inputs": {name: need.value for name, need in spec.inputs.items()},
+        "presets": [{"id": p.id, "title": p.title, "values": dict(p.values)} for p in spec.presets],
+        "parameters": [_parameter_dict(p) for p in parameters_of(spec.parameters)],
+    }
+
+
+def methods_table(specs: Iterable[MethodSpec]) -> str:
+    """Markdown for the README."""
+    rows = ["| Method | What it does | Can do | Paper |", "| --- | --- | --- | --- |"]
+    for spec in specs:
+        paper = f"[{spec.paper}](https://doi.org/{spec.doi})" if spec.doi else spec.paper
+        cells = (f"`{spec.id}`<br>{spec.title}", spec.description, _capabilities(spec), paper)
+        rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def methods_text(specs: Iterable[MethodSpec]) -> str:
+    """One line a method."""
+    specs = list(specs)
+    width = max((len(spec.id) for spec in specs), default=0)
+    return "\n".join(f"{spec.id:<{width}}  {spec.title}. {spec.description}" for spec in specs)
+
+
+def allowed(parameter: Parameter) -> str:
+    """What values a parameter takes: "1 to 500 mm", "a, b or c", "yes or no"."""
+    if parameter.choice is not None:
+        return " | ".join(parameter.choice.titles)
+    if parameter.type is bool:
+        return "yes | no"
+    unit = f" {parameter.unit}" if parameter.unit else ""
+    text = f"{parameter.range.minimum:g} to {parameter.range.maximum:g}{unit}" if parameter.range else unit.strip()
+    return f"{text} or none" if parameter.optional and text else text
+
+
+def default_text(parameter: Parameter) -> str:
+    if parameter.default is MISSING:
+        return "no default"
+    if isinstance(parameter.default, bool):
+        return "yes" if parameter.default else "no"
+    return "none" if parameter.default is None else str(parameter.default)
+
+
+def _parameter_lines(parameter: Parameter) -> list[str]:
+    values = allowed(parameter)
+    head = f"  {parameter.name} = {default_text(parameter)}" + (f"   ({values})" if values else "")
+    return [head, f"      {parameter.title}. {parameter.help}".rstrip()]
+
+
+def _parameter_dict(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "type": parameter.type.__name__,
+        "default": None if parameter.default is MISSING else parameter.default,
+        "title": parameter.title,
+        "help": parameter.help,
+        "unit": parameter.unit,
+        "minimum": parameter.range.minimum if parameter.range else None,
+        "maximum": parameter.range.maximum if parameter.range else None,
+        "choices": dict(parameter.choice.titles) if parameter.choice else None,
+        "advanced": parameter.advanced,
+        "optional": parameter.optional,
+    }
+
+
+def _capabilities(spec: MethodSpec) -> str:
+    return ", ".join(c.value for c in Capability if c in spec.capabilities)

@@ -1,0 +1,199 @@
+"""What a registration leaves in a folder, written as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import OutputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..core.image import Image
+    from ..core.result import RegistrationResult
+    from ..metrics import Evaluation
+
+#: names of the outputs every registration may leave, for removing those of an earlier one
+_JSON = ("metrics", "provenance")
+_OWN_STEMS = ("transform", "inverse", "moved", "segmentation", "jacobian")
+_SUFFIXES = (".tfm", ".nrrd", ".nii.gz")
+
+
+def write_outputs(
+    result: RegistrationResult,
+    evaluation: Evaluation | None,
+    folder: str | os.PathLike[str],
+    *,
+    compressed: bool = True,
+    inputs: Mapping[str, str] | None = None,
+    moved: Image | None = None,
+    moved_segmentation: Image | None = None,
+) -> dict[str, str]:
+    """Write transform, moved image, labels, Jacobian, maps and numbers; output name -> file name in `folder`.
+
+    A linear transform is `transform.tfm`; another is `transform.nrrd`, a displacement field in LPS mm from fixed to
+    moving, sampled on the fixed grid. The inverse is sampled on the moving grid. Volumes are .nii.gz, or uncompressed
+    .nrrd with `compressed=False`. `inputs` (input name -> path) goes into provenance.json. `moved` and
+    `moved_segmentation` are the result's own, where the caller has computed them already.
+
+    Everything is written beside the target first and then renamed, the provenance last; files of an earlier
+    result that this one lacks are removed. Raises OutputError; nothing half-written is left then.
+    """
+    target = prepare_folder(folder)
+    staging = None
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=target))
+        files = _write_transforms(result, staging)
+        volumes = {"moved": as_stored(moved or result.moved(), result.problem.moving.data.dtype)}
+        volumes |= {"jacobian": result.jacobian(), **result.maps}
+        if result.problem.moving_segmentation is not None:
+            volumes["segmentation"] = moved_segmentation or result.moved_segmentation()
+        files |= _write_volumes(volumes, staging, ".nii.gz" if compressed else ".nrrd")
+        if evaluation is not None:
+            files["metrics"] = _write_json(staging / "metrics.json", evaluation.to_dict())
+        files["provenance"] = _write_json(staging / "provenance.json", provenance_dict(result, files, inputs))
+        for name in files.values():
+            os.replace(staging / name, target / name)
+    except (OSError, OutputError) as error:
+        raise writing_failed(target, error, staging) from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            target.rmdir()  # only succeeds where nothing was written into a folder made for this
+    _remove_stale(target, set(files.values()))
+    return files
+
+
+def _write_transforms(result: RegistrationResult, folder: Path) -> dict[str, str]:
+    problem = result.problem
+    files = {"transform": _write_transform(result.transform, folder, "transform", problem.fixed.grid)}
+    if result.inverse is not None:
+        files["inverse"] = _write_transform(result.inverse, folder, "inverse", problem.moving.grid)
+    return files
+
+
+def _write_volumes(volumes: Mapping[str, Image], folder: Path, suffix: str) -> dict[str, str]:
+    from .. import io
+
+    files = {name: name + suffix for name in volumes}
+    for name, image in volumes.items():
+        write = io.write_segmentation if name == "segmentation" else io.write_image
+        write(image, folder / files[name])
+    return files
+
+
+def _write_transform(transform: Any, folder: Path, stem: str, grid: Any) -> str:
+    from .. import io
+
+    name = stem + (".tfm" if transform.is_linear else ".nrrd")
+    io.write_transform(transform, folder / name, grid)
+    return name
+
+
+def as_stored(image: Image, dtype: torch.dtype) -> Image:
+    """The moved image in the number type of the moving one (rounded), as `SimpleITK.Resample` gives it."""
+    import torch
+
+    if dtype.is_floating_point or image.data.dtype == dtype:
+        return image
+    limits = torch.iinfo(dtype) if dtype != torch.bool else None
+    rounded = image.data.round()
+    return image.with_data((rounded.clamp(limits.min, limits.max) if limits else rounded).to(dtype))
+
+
+def provenance_dict(
+    result: RegistrationResult, files: Mapping[str, str], inputs: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What provenance.json holds."""
+    made = asdict(result.provenance) if result.provenance else {}
+    return {
+        **made,
+        "messages": list(made.get("messages", ())),
+        "fixed_grid": grid_dict(result.problem.fixed.grid),
+        "moving_grid": grid_dict(result.problem.moving.grid),
+        "inputs": {name: os.path.abspath(path) for name, path in (inputs or {}).items()},
+        "files": dict(files),
+        "tables": dict(result.tables),
+        "transform_maps": "fixed to moving, LPS mm",
+    }
+
+
+def grid_dict(grid: Any) -> dict[str, Any]:
+    return {
+        "size": list(grid.size),
+        "spacing": list(grid.spacing),
+        "origin": list(grid.origin),
+        "direction": [list(row) for row in grid.direction],
+    }
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> str:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(plain(values), file, indent=2, allow_nan=False)
+        file.write("\n")
+    return path.name
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it: numbers that are not finite become null, numpy and torch scalars plain numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def prepare_folder(folder: str | os.PathLike[str]) -> Path:
+    """The folder, made where it was missing, and known to be writable. Raises OutputError."""
+    target = Path(os.path.expanduser(os.fspath(folder)))
+    made = not target.exists()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target):
+            pass
+    except FileExistsError:
+        raise OutputError(f"The output folder {str(target)!r} is a file; give the name of a folder.") from None
+    except OSError as error:
+        if made:
+            with contextlib.suppress(OSError):
+                target.rmdir()
+        raise writing_failed(target, error) from error
+    return target
+
+
+def writing_failed(target: Path, error: BaseException, staging: Path | None = None) -> OutputError:
+    """One sentence for a file system that refuses; it names `target`, not the `staging` folder nobody knows of."""
+    number = getattr(error, "errno", None)
+    cause = error
+    while number is None and cause.__cause__ is not None:
+        cause = cause.__cause__
+        number = getattr(cause, "errno", None)
+    if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return OutputError(f"The disk is full while writing to {str(target)!r}; free some space and run again.")
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return OutputError(f"The output folder {str(target)!r} cannot be written; choose a folder you may write to.")
+    if isinstance(error, OutputError):
+        return OutputError(str(error).replace(str(staging), str(target)) if staging else str(error))
+    return OutputError(f"Writing to {str(target)!r} failed ({error}); check the folder and run again.")
+
+
+def _remove_stale(folder: Path, kept: set[str]) -> None:
+    own = {stem + suffix for stem in _OWN_STEMS for suffix in _SUFFIXES} | {f"{stem}.json" for stem in _JSON}
+    for name in own - kept:
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()

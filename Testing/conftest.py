@@ -1,0 +1,39 @@
+"""Fixtures for every test. `Testing` and the checkout are on the path, so that `bench`, `host`, `phantoms` and the
+library are importable wherever pytest is started from."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTING = Path(__file__).resolve().parent
+CHECKOUT = TESTING.parent
+#: real cases lie beside the checkout, not in it
+SHARED = CHECKOUT.parent / "shared"
+
+for folder in (CHECKOUT, TESTING):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+# worker processes of the tests inherit it
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real cases; skips where it is absent."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real cases are not here: {folder} does not exist")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    """Several test processes share the cores; more threads than cores make all of them slower."""
+    import torch
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
