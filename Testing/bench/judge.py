@@ -1,9 +1,10 @@
 """The one judge of every tool: scores a transform file against landmarks, labels and its own regularity.
 
-Independent on purpose: numpy, scipy and SimpleITK only, nothing of the library under test and nothing of the peers.
+Independent on purpose: numpy, scipy and SimpleITK only, nothing of the library under test or of the peers.
 
-Contract: a transform maps a fixed-space point x (LPS mm) to the moving-space point T(x) = x + u(x); moving labels are
-pulled back, labels_moved(x) = labels_moving(T(x)), by nearest neighbour. Arrays are ordered z, y, x; vectors x, y, z.
+Contract: a transform maps a fixed-space point x (LPS mm) to the moving-space point T(x) = x + u(x); moving
+labels are pulled back, moved(x) = moving(T(x)), by nearest neighbour. Arrays are ordered z, y, x; vectors
+x, y, z.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _SLAB = 16  # slices worked on at once, which keeps the judge small on whole-hea
 
 @dataclass(frozen=True)
 class Lattice:
-    """Where the voxels of a 3-D image lie: world = origin + matrix @ index, index ordered x, y, z, world LPS mm."""
+    """Where the voxels of a 3-D image lie: world (LPS mm) = origin + matrix @ index, both ordered x, y, z."""
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
@@ -60,7 +61,7 @@ class Lattice:
 
 
 def read_transform(path: Path, fixed: sitk.Image) -> sitk.Image:
-    """Displacement field (LPS mm, float64) on the grid of fixed, from a vector image or an ITK transform file."""
+    """Displacement field (LPS mm) on the grid of fixed, from a vector image or an ITK transform file."""
     if path.suffix.lower() in {".tfm", ".txt", ".mat", ".h5"}:
         field = sitk.TransformToDisplacementField(
             sitk.ReadTransform(str(path)),
@@ -113,7 +114,9 @@ def displacement_at(field: sitk.Image, points: Array) -> Array:
 def landmark_scores(field: sitk.Image, fixed_points: Array, moving_points: Array) -> dict[str, float]:
     """Target registration error in mm before and after: |x - y| and |x + u(x) - y|."""
     if fixed_points.shape != moving_points.shape:
-        raise ValueError(f"{len(fixed_points)} fixed but {len(moving_points)} moving landmarks; they must pair up.")
+        raise ValueError(
+            f"{len(fixed_points)} fixed but {len(moving_points)} moving landmarks; they must pair up."
+        )
     before = np.linalg.norm(fixed_points - moving_points, axis=1)
     after = np.linalg.norm(fixed_points + displacement_at(field, fixed_points) - moving_points, axis=1)
     return {
@@ -128,7 +131,7 @@ def landmark_scores(field: sitk.Image, fixed_points: Array, moving_points: Array
 
 
 def pull_back(labels: sitk.Image, field: sitk.Image | None, fixed: sitk.Image) -> NDArray[np.int64]:
-    """Moving labels at T(x) for every fixed voxel x (identity where field is None); 0 outside the moving image."""
+    """Moving labels at T(x) for every fixed voxel x (identity where field is None); 0 outside moving."""
     source = sitk.GetArrayViewFromImage(labels)
     moving_lattice, fixed_lattice = Lattice.of(labels), Lattice.of(fixed)
     nx, ny, nz = fixed_lattice.size
@@ -172,7 +175,7 @@ def hd95(a: NDArray[np.bool_], b: NDArray[np.bool_], lattice: Lattice) -> float:
 def label_scores(
     field: sitk.Image, fixed_labels: sitk.Image, moving_labels: sitk.Image
 ) -> dict[str, float | dict[str, float]]:
-    """Mean Dice and HD95 over the labels both images hold; a label lost on the way scores Dice 0 and no HD95."""
+    """Mean Dice and HD95 over the labels both images hold; a label lost on the way: Dice 0 and no HD95."""
     target = sitk.GetArrayFromImage(fixed_labels).astype(np.int64)
     lattice = Lattice.of(fixed_labels)
     shared = np.intersect1d(np.unique(target), np.unique(sitk.GetArrayViewFromImage(moving_labels)))

@@ -24,14 +24,14 @@ _THREAD_VARIABLES = (
 
 
 def limited_environment(threads: int) -> dict[str, str]:
-    """This process's environment with every library's thread count set; libraries read it when first loaded."""
+    """This process's environment with every library's thread count set; they read it when first loaded."""
     return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
 
 
 def pin(threads: int) -> None:
     """Keep this process on as many processors as it has threads, where the system can do that.
 
-    Some tools start threads of their own whatever the environment says; this makes the limit hold for all of them.
+    Some tools start threads of their own whatever the environment says; this holds them to the limit.
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -56,7 +56,7 @@ def cpu_seconds() -> float:
 
 
 def timed(call: Callable[[], object]) -> dict[str, float]:
-    """Run call and say what it cost; the peak covers everything up to its end (packages and images included)."""
+    """Run call and say what it cost; the peak is the process's at its end, packages and images included."""
     before = peak_bytes()
     cpu, start = cpu_seconds(), time.perf_counter()
     call()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from . import judge
+from bench import judge
 
 SIZE, SPACING, ORIGIN = (34, 28, 22), (1.0, 1.5, 2.0), (-31.0, 12.0, 7.0)
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "bench" / "metrics.py"
@@ -40,7 +41,7 @@ def field_of(array: np.ndarray, like: sitk.Image) -> sitk.Image:
 
 
 def constant_field(vector: tuple[float, float, float], like: sitk.Image) -> sitk.Image:
-    return field_of(np.broadcast_to(np.asarray(vector), like.GetSize()[::-1] + (3,)), like)
+    return field_of(np.broadcast_to(np.asarray(vector), (*like.GetSize()[::-1], 3)), like)
 
 
 def world(image: sitk.Image) -> np.ndarray:
@@ -55,8 +56,11 @@ def block(x_start: int, like: sitk.Image, label: int = 3) -> sitk.Image:
     return image
 
 
+Affine = tuple[sitk.Image, sitk.AffineTransform, np.ndarray]
+
+
 @pytest.fixture
-def affine() -> tuple[sitk.Image, sitk.AffineTransform, np.ndarray]:
+def affine() -> Affine:
     reference = grid(oblique=True)
     matrix = np.array([[1.08, 0.05, -0.02], [0.01, 0.93, 0.04], [-0.03, 0.02, 1.02]])
     transform = sitk.AffineTransform(3)
@@ -73,7 +77,7 @@ def test_world_and_index_agree_with_itk_on_an_oblique_left_handed_grid() -> None
     assert np.allclose(judge.Lattice.of(image).index(positions[5, 7, 11]), (11, 7, 5))
 
 
-def test_affine_has_the_closed_form_jacobian_and_no_landmark_error(affine, tmp_path: Path) -> None:
+def test_affine_has_the_closed_form_jacobian_and_no_landmark_error(affine: Affine, tmp_path: Path) -> None:
     reference, transform, matrix = affine
     sitk.WriteTransform(transform, str(tmp_path / "t.tfm"))
     field = judge.read_transform(tmp_path / "t.tfm", reference)
@@ -92,7 +96,7 @@ def test_a_sine_along_one_axis_has_the_closed_form_determinant() -> None:
     reference = grid()
     x = world(reference)[..., 0]
     k, h, amplitude = 0.5, SPACING[0], 3.0
-    u = np.zeros(x.shape + (3,))
+    u = np.zeros((*x.shape, 3))
     u[..., 0] = amplitude * np.sin(k * x)
     expected = (1 + amplitude * np.cos(k * x) * np.sin(k * h) / h)[1:-1, 1:-1, 1:-1]
     assert np.allclose(judge.jacobian(field_of(u, reference)), expected, atol=1e-12)
@@ -108,7 +112,7 @@ def test_a_sine_along_one_axis_has_the_closed_form_determinant() -> None:
 
 def test_a_mirror_folds_everywhere() -> None:
     reference = grid()
-    u = np.zeros(SIZE[::-1] + (3,))
+    u = np.zeros((*SIZE[::-1], 3))
     u[..., 0] = -2 * world(reference)[..., 0]
     assert judge.regularity_scores(field_of(u, reference))["folding_percent"] == 100.0
 
@@ -125,7 +129,7 @@ def test_a_shifted_block_has_the_closed_form_overlap_and_distance() -> None:
     assert wrong["dice"] == pytest.approx(0.2)
 
 
-def test_labels_are_pulled_back_as_itk_does(affine) -> None:
+def test_labels_are_pulled_back_as_itk_does(affine: Affine) -> None:
     reference, transform, _ = affine
     moving = block(9, grid(oblique=True, size=(30, 30, 30)), label=5)
     field = sitk.TransformToDisplacementField(
@@ -146,7 +150,9 @@ def test_concentric_balls_are_their_radii_apart() -> None:
 
 def test_a_label_lost_on_the_way_scores_zero() -> None:
     reference = grid()
-    away = judge.label_scores(constant_field((500, 0, 0), reference), block(8, reference), block(8, reference))
+    away = judge.label_scores(
+        constant_field((500, 0, 0), reference), block(8, reference), block(8, reference)
+    )
     assert away["dice"] == 0.0 and np.isnan(away["hd95"])
 
 
@@ -171,12 +177,16 @@ def test_bad_input_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pair up"):
         judge.landmark_scores(constant_field((0, 0, 0), reference), np.zeros((3, 3)), np.zeros((2, 3)))
     with pytest.raises(ValueError, match="share no label"):
-        judge.label_scores(constant_field((0, 0, 0), reference), block(8, reference, 1), block(8, reference, 2))
+        judge.label_scores(
+            constant_field((0, 0, 0), reference), block(8, reference, 1), block(8, reference, 2)
+        )
 
 
 def _reference_metrics() -> ModuleType:
     if not REFERENCE.is_file():
-        pytest.skip(f"no second implementation to compare with: {REFERENCE.name} of the sibling folder is absent")
+        pytest.skip(
+            f"no second implementation to compare with: {REFERENCE.name} of the sibling folder is absent"
+        )
     spec = importlib.util.spec_from_file_location("reference_metrics", REFERENCE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -204,12 +214,11 @@ def test_the_judge_agrees_with_another_implementation(tmp_path: Path) -> None:
         np.savetxt(files[name], points + shift, header="x y z")
     sitk.WriteImage(field_of(smooth * 25, reference), str(tmp_path / "u.nrrd"))
 
-    ours = judge.score(tmp_path / "u.nrrd", files)
-    theirs = other.score(
-        str(tmp_path / "u.nrrd"), str(files["fixed"]), str(files["fixed"]), str(files["fixed_labels"]),
-        str(files["moving_labels"]), str(files["fixed_points"]), str(files["moving_points"]), None, str(files["mask"]),
-    )  # fmt: skip
-    assert ours["tre"] == pytest.approx(theirs["tre"]["mean"]) and ours["tre_p95"] == pytest.approx(theirs["tre"]["p95"])
+    ours: dict[str, Any] = judge.score(tmp_path / "u.nrrd", files)
+    names = ("fixed", "fixed", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
+    theirs = other.score(str(tmp_path / "u.nrrd"), *(str(files[n]) for n in names), mask=str(files["mask"]))
+    assert ours["tre"] == pytest.approx(theirs["tre"]["mean"])
+    assert ours["tre_p95"] == pytest.approx(theirs["tre"]["p95"])
     assert ours["dice"] == pytest.approx(theirs["labels"]["dice_mean"], abs=2e-3)
     assert ours["hd95"] == pytest.approx(theirs["labels"]["hd95_mean"], abs=0.05)
     assert ours["folding_percent"] == pytest.approx(theirs["jacobian"]["mask"]["fold_percent"])
