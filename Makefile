@@ -17,7 +17,7 @@
 PYTHON ?=
 TORCH ?= torch==2.13.0
 PIP_FLAGS ?=
-WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); [ "$$n" -gt 4 ] && echo 4 || echo "$$n")
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); [ "$$n" -gt 4 ] && echo 4 || echo "$$n")
 OUT ?= demo-output
 CASE ?=
 ARGS ?=
