@@ -1,0 +1,96 @@
+"""Whether a NIfTI or NRRD file holds all the values its header announces.
+
+ITK reads a NIfTI file that was cut short without an error, the missing slices full of zeros, and writes NIfTI and
+compressed NRRD to a full disk without one too. Both would go unnoticed into a registration, so they are checked.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+_CHUNK = 1 << 20
+
+
+class Damaged(OSError):
+    """The file is cut short or its compressed stream is broken; the text says which."""
+
+
+def check_complete(path: Path) -> None:
+    """Raises Damaged where `path` is a .nii, .nii.gz or gzip-compressed .nrrd that lacks values."""
+    name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        _check_nifti(path, compressed=name.endswith(".gz"))
+    elif name.endswith(".nrrd"):
+        _check_nrrd(path)
+
+
+def _check_nifti(path: Path, compressed: bool) -> None:
+    if not compressed:
+        with path.open("rb") as file:
+            expected = _nifti_bytes(file.read(540))
+        _compare(path.stat().st_size, expected)
+        return
+    with path.open("rb") as raw:
+        if raw.read(2) != b"\x1f\x8b":
+            return  # a plain file with a misleading name: ITK decides
+    with gzip.open(path) as file:
+        expected, held = _count(file)
+    _compare(held, expected)
+
+
+def _count(file: gzip.GzipFile) -> tuple[int, int]:
+    """(bytes announced by the NIfTI header, bytes held); the checksum is verified on the way."""
+    try:
+        header = file.read(540)
+        held = len(header)
+        while block := file.read(_CHUNK):
+            held += len(block)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise Damaged(f"its compressed data are broken: {error}") from None
+    return _nifti_bytes(header), held
+
+
+def _nifti_bytes(header: bytes) -> int:
+    """Length of the file that a NIfTI-1 or NIfTI-2 header announces; 0 where it is neither."""
+    for order in "<>":
+        if len(header) >= 348 and struct.unpack_from(order + "i", header)[0] == 348:
+            dim = struct.unpack_from(order + "8h", header, 40)
+            bits = struct.unpack_from(order + "h", header, 72)[0]
+            start = int(struct.unpack_from(order + "f", header, 108)[0])
+        elif len(header) >= 540 and struct.unpack_from(order + "i", header)[0] == 540:
+            dim = struct.unpack_from(order + "8q", header, 16)
+            bits = struct.unpack_from(order + "h", header, 14)[0]
+            start = struct.unpack_from(order + "q", header, 168)[0]
+        else:
+            continue
+        if not 1 <= dim[0] <= 7:
+            return 0
+        return int(start) + math.prod(max(1, n) for n in dim[1 : dim[0] + 1]) * bits // 8
+    return 0
+
+
+def _check_nrrd(path: Path) -> None:
+    with path.open("rb") as file:
+        header = b""
+        while b"\n\n" not in header and b"\r\n\r\n" not in header:
+            line = file.readline()
+            if not line:
+                return
+            header += line
+        if b"encoding: gz" not in header:
+            return  # ITK itself complains about short raw data
+        try:
+            with gzip.GzipFile(fileobj=file) as data:
+                while data.read(_CHUNK):
+                    pass
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise Damaged(f"its compressed data are broken: {error}") from None
+
+
+def _compare(held: int, expected: int) -> None:
+    if held < expected:
+        raise Damaged(f"it holds {held} of {expected} bytes")

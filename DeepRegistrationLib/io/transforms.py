@@ -1,0 +1,221 @@
+"""Transforms in ITK's files (.tfm, .txt, .h5, .mat) and as displacement field images (.nrrd, .nii.gz, .mha).
+
+What is written maps fixed-space points to moving-space points in LPS millimetres, which is what SimpleITK's and
+Slicer's resampling take and what ANTs and elastix call the forward transform of images.
+
+A dense field is written on the grid it is asked on, without a border of zeros. Inside that grid, up to half a voxel
+beyond the outer voxel centres, ITK and Slicer agree with this library. Further out ITK and this library take zero
+displacement while Slicer holds the edge value; a border of zeros would make them agree, but it would bend the
+outermost half voxel of the fixed image and tear space wherever the displacement at the edge is large, as after an
+affine pre-alignment, and Slicer could then not invert the field there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from ..core.errors import InputError, OutputError
+from ..core.grid import Grid
+from ..core.transform import Transform
+from ..transforms import Affine, Composition, DisplacementField, VelocityField, compose
+from .convert import grid_of, with_geometry
+from .images import VOLUME_ENDINGS, described, read_sitk, write_sitk
+from .paths import AnyPath, ending, readable, reason, replacing, required_ending
+
+LINEAR_ENDINGS = (".tfm", ".txt", ".mat", ".h5", ".hdf5")
+_DENSE_ENDINGS = (".h5", ".hdf5")
+
+#: samples along each cell of a B-spline's control lattice where no grid is given, and the most along an axis
+_SAMPLES_A_CELL = 8
+_MOST_SAMPLES = 256
+
+
+def read_transform(path: AnyPath, grid: Grid | None = None) -> Transform:
+    """T: fixed-space to moving-space LPS mm, from an ITK transform file or a displacement field image.
+
+    grid  where a B-spline is sampled; by default its own domain, finely
+
+    Raises InputError for a missing or damaged file and for kinds of transform that are not known here.
+    """
+    if ending(path, VOLUME_ENDINGS):
+        return described(path, lambda: field_from_sitk(read_sitk(path)))
+    file = readable(path, "transform")
+    try:
+        read = sitk.ReadTransform(str(file))
+    except RuntimeError as error:
+        raise InputError(_unreadable(file, error)) from error
+    return described(path, lambda: from_sitk_transform(read, grid))
+
+
+def write_transform(
+    transform: Transform, path: AnyPath, grid: Grid | None = None, *, compress: bool = False
+) -> None:
+    """Writes the transform whole or not at all; the ending of the name chooses the form.
+
+    .tfm .txt .mat        linear transforms
+    .h5                   linear and dense ones, compositions part by part
+    .nrrd .nii.gz .mha    displacement field (float32, mm, LPS) on `grid`, by default the field's own
+
+    Raises OutputError for an unknown ending, a form that cannot hold the transform, and failures of writing.
+    """
+    suffix = required_ending(path, LINEAR_ENDINGS + VOLUME_ENDINGS, "transform")
+    if suffix in VOLUME_ENDINGS:
+        write_sitk(field_to_sitk(transform, grid), path, compress)
+        return
+    if not transform.is_linear and suffix not in _DENSE_ENDINGS:
+        raise OutputError(f"{str(path)!r} holds linear transforms only; end the name in .nrrd, .nii.gz or .h5.")
+    itk = to_sitk_transform(transform, grid)
+    with replacing(path, suffix) as temporary:
+        sitk.WriteTransform(itk, str(temporary))
+
+
+# ---------------------------------------------------------------------- dense fields
+
+
+def field_to_sitk(transform: Transform, grid: Grid | None = None) -> sitk.Image:
+    """Displacements T(x) - x, LPS mm, as a float32 vector image on `grid`.
+
+    Raises OutputError where no grid is given and the transform has none of its own.
+    """
+    grid = grid or _own_grid(transform)
+    if grid is None:
+        raise OutputError("To write a transform as a displacement field its grid is needed; give the fixed image's.")
+    return _vector_image(transform.displacement(grid).detach().cpu(), grid)
+
+
+def field_from_sitk(image: sitk.Image) -> DisplacementField:
+    """From a vector image with as many components as axes, LPS mm. Raises InputError for any other image."""
+    d, components = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
+    if components != d or d not in (2, 3):
+        raise InputError(
+            f"It holds {components} value(s) a voxel in {d}-D and is no displacement field, which has one "
+            "component for each axis; give a transform file."
+        )
+    values = sitk.GetArrayFromImage(image).astype(np.float32, copy=False)
+    if not np.isfinite(values).all():
+        raise InputError("The displacement field holds values that are not finite numbers; export it again.")
+    field = torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, -1, 0)))
+    return DisplacementField(field, grid_of(image))
+
+
+def _vector_image(field: torch.Tensor, grid: Grid, dtype: type = np.float32) -> sitk.Image:
+    values = np.ascontiguousarray(np.moveaxis(field.numpy(), 0, -1), dtype=dtype)
+    return with_geometry(sitk.GetImageFromArray(values, isVector=True), grid)
+
+
+def _own_grid(transform: Transform) -> Grid | None:
+    if isinstance(transform, (DisplacementField, VelocityField)):
+        return transform.grid
+    return None
+
+
+# ---------------------------------------------------------------------- SimpleITK transforms
+
+
+def to_sitk_transform(transform: Transform, grid: Grid | None = None) -> sitk.Transform:
+    """The same map as a SimpleITK transform.
+
+    Linear ones become an AffineTransform. Others are sampled on `grid` where one is given; without it, fields keep
+    their own grids and compositions stay compositions.
+    """
+    d = transform.dimension
+    if transform.is_linear:
+        return _affine_to_sitk(as_affine(transform))
+    if grid is None and isinstance(transform, Composition):
+        out = sitk.CompositeTransform(d)
+        for part in reversed(transform.parts):  # ITK applies the transform that was added last first
+            out.AddTransform(to_sitk_transform(part))
+        return out
+    grid = grid or _own_grid(transform)
+    if grid is None:
+        raise OutputError("To hand this transform to ITK a grid to sample it on is needed; give the fixed image's.")
+    field = transform.displacement(grid).detach().cpu()
+    return sitk.DisplacementFieldTransform(_vector_image(field, grid, np.float64))
+
+
+def from_sitk_transform(transform: sitk.Transform, grid: Grid | None = None) -> Transform:
+    """The same map as a Transform of this library; see `read_transform` for `grid`.
+
+    Raises InputError for kinds other than linear ones, displacement fields, B-splines and compositions of these.
+    """
+    transform = transform.Downcast()
+    d = transform.GetDimension()
+    if d not in (2, 3):
+        raise InputError(f"A transform of 2 or 3 dimensions is wanted, but this one has {d}.")
+    if isinstance(transform, sitk.CompositeTransform):
+        count = transform.GetNumberOfTransforms()
+        if count == 0:
+            return Affine.identity(d)
+        parts = [from_sitk_transform(transform.GetNthTransform(k), grid) for k in reversed(range(count))]
+        return compose(*parts)
+    if isinstance(transform, sitk.DisplacementFieldTransform):
+        return field_from_sitk(transform.GetDisplacementField())
+    if isinstance(transform, sitk.BSplineTransform):
+        return _sampled(transform, grid or _spline_grid(transform))
+    if transform.IsLinear():
+        return _affine_from_sitk(transform)
+    raise InputError(f"A transform of the kind {transform.GetName()} is not known here; export it as a field.")
+
+
+def as_affine(transform: Transform) -> Affine:
+    """A transform whose `is_linear` is true, multiplied out."""
+    d = transform.dimension
+    corners = torch.cat([torch.zeros(1, d, dtype=torch.float64), torch.eye(d, dtype=torch.float64)])
+    if isinstance(transform, Affine):
+        return transform
+    moved = transform.apply(corners).numpy()
+    return Affine((moved[1:] - moved[0]).T, moved[0])
+
+
+def _affine_to_sitk(transform: Affine) -> sitk.AffineTransform:
+    out = sitk.AffineTransform(transform.dimension)
+    out.SetMatrix(transform.matrix.numpy().ravel().tolist())
+    out.SetTranslation(transform.translation.tolist())
+    return out
+
+
+def _affine_from_sitk(transform: sitk.Transform) -> Affine:
+    # any linear transform, whatever its parameters and centre are, is known from d + 1 of its points
+    d = transform.GetDimension()
+    zero = np.array(transform.TransformPoint([0.0] * d))
+    columns = [np.array(transform.TransformPoint([float(k == axis) for k in range(d)])) - zero for axis in range(d)]
+    return Affine(np.stack(columns, axis=1), zero)
+
+
+def _sampled(transform: sitk.Transform, grid: Grid) -> DisplacementField:
+    direction = [v for row in grid.direction for v in row]
+    image = sitk.TransformToDisplacementField(
+        transform, sitk.sitkVectorFloat32, grid.size, grid.origin, grid.spacing, direction
+    )
+    return field_from_sitk(image)
+
+
+def _spline_grid(transform: sitk.BSplineTransform) -> Grid:
+    """The domain of the spline, whose edges are the grid's edges: a spline is zero outside its domain, as a field is."""
+    mesh = transform.GetTransformDomainMeshSize()
+    size = [min(_MOST_SAMPLES, _SAMPLES_A_CELL * m) for m in mesh]
+    extent = transform.GetTransformDomainPhysicalDimensions()
+    spacing = [e / n for e, n in zip(extent, size, strict=True)]
+    direction = transform.GetTransformDomainDirection()
+    corner = Grid(size, spacing, transform.GetTransformDomainOrigin(), direction)
+    return Grid(size, spacing, corner.world_from_index([0.5] * len(size)), direction)
+
+
+def _unreadable(file: Path, error: Exception) -> str:
+    try:
+        start = file.read_bytes()[:4096]
+    except OSError:
+        start = b""
+    if start.lstrip().startswith((b"(Transform", b"//")):
+        return (
+            f"{str(file)!r} is a parameter file of elastix; have transformix write the deformation field "
+            "(-def all) and give that image."
+        )
+    return (
+        f"The transform file {str(file)!r} could not be read ({reason(error)}); give an ITK transform "
+        "(.tfm, .txt, .h5, .mat) or a displacement field (.nrrd, .nii.gz, .mha)."
+    )
