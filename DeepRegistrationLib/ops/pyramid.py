@@ -1,0 +1,61 @@
+"""Coarser copies of an image by averaging whole blocks of voxels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from ..core.grid import Grid
+from ..core.image import Image, ImageKind
+
+#: voxels turned to float at once; bounds the extra memory while a full-resolution image is read
+_CHUNK = 4_000_000
+
+
+def block_factors(grid: Grid, spacing: float, least: int = 1) -> tuple[int, ...]:
+    """Whole numbers of voxels (x, y[, z]) to join so that the spacing comes closest to, and not above 1.25 times,
+    `spacing` mm, leaving at least `least` voxels along every axis that has as many."""
+    factors = []
+    for n, s in zip(grid.size, grid.spacing, strict=True):
+        wanted = max(1, math.floor(1.25 * spacing / s))
+        if wanted > 1 and abs(wanted * s - spacing) > abs((wanted - 1) * s - spacing):
+            wanted -= 1
+        factors.append(max(1, min(wanted, n // max(1, least))))
+    return tuple(factors)
+
+
+def block_average(
+    data: torch.Tensor, factors: Sequence[int], window: tuple[float, float] | None = None
+) -> torch.Tensor:
+    """(C, [Z,] Y, X) of any type -> float32 means over blocks of `factors` = (x, y[, z]) voxels.
+
+    Voxels beyond the last whole block are left out, as `Grid.downsampled` does. Values are clamped to `window`
+    before they are averaged, so that a bright implant does not spread into its neighbours. Works through slabs:
+    the image is never copied whole to float.
+    """
+    d = data.dim() - 1
+    kernel = tuple(min(f, n) for f, n in zip(tuple(factors)[::-1], data.shape[1:], strict=True))
+    pool = F.avg_pool2d if d == 2 else F.avg_pool3d
+    slices, step = data.shape[1] // kernel[0], kernel[0]
+    per_slice = max(1, data[0].numel() // data.shape[1]) * step
+    count = max(1, _CHUNK // per_slice)
+    parts = []
+    for start in range(0, slices, count):
+        slab = data[:, start * step : min(slices, start + count) * step].to(torch.float32)
+        if window is not None:
+            slab = slab.clamp(*window)
+        parts.append(slab if max(kernel) == 1 else pool(slab[None], kernel)[0])
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def pooled(image: Image, spacing: float, window: tuple[float, float] | None = None, least: int = 1) -> Image:
+    """The image averaged over blocks to about `spacing` mm, as float32 intensities on the matching grid.
+
+    Labels and masks must be given one at a time as 0/1 values: the mean is then the share of the block.
+    """
+    factors = block_factors(image.grid, spacing, least)
+    data = block_average(image.data, factors, window)
+    return Image(data, image.grid.downsampled(factors), ImageKind.INTENSITY)

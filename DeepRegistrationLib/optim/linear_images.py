@@ -1,0 +1,149 @@
+"""Two images made ready for linear registration: windowed, scaled to 0..1, averaged to each working spacing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..core.grid import Grid
+from ..core.image import Image
+from ..ops.pyramid import block_average, block_factors
+
+#: voxels looked at to find the intensity window
+_SAMPLES = 400_000
+#: an axis keeps at least this many voxels when averaging, where it has them
+_LEAST = 6
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image at one working spacing.
+
+    values  (1, [Z,] Y, X) float32 in 0..1
+    weight  (1, [Z,] Y, X) float32 in 0..1: the share of each voxel inside the mask
+    """
+
+    values: torch.Tensor
+    weight: torch.Tensor
+    grid: Grid
+
+
+def prepare(image: Image, mask: Image | None, spacings: Sequence[float]) -> list[Scan]:
+    """The image at each working spacing (mm, any order), channels averaged.
+
+    The full-resolution image is read once, for the finest spacing; the others come from that.
+    """
+    order = sorted(range(len(spacings)), key=lambda k: spacings[k])
+    finest = spacings[order[0]]
+    low, high = intensity_window(image)
+    factors = block_factors(image.grid, finest, _LEAST)
+    values = block_average(image.data, factors, (low, high)).mean(dim=0, keepdim=True)
+    values = (values - low) / (high - low)
+    grid = image.grid.downsampled(factors)
+    weight = torch.ones_like(values) if mask is None else _mask_weight(mask, grid)
+    out = {order[0]: Scan(values, weight, grid)}
+    for k in order[1:]:
+        factors = block_factors(grid, spacings[k], _LEAST)
+        out[k] = Scan(block_average(values, factors), block_average(weight, factors), grid.downsampled(factors))
+    return [out[k] for k in range(len(spacings))]
+
+
+def intensity_window(image: Image) -> tuple[float, float]:
+    """Values between which 99 % of the image lies, without outliers; (v, v + 1) for a constant image."""
+    flat = image.data.reshape(-1)
+    sample = flat[:: max(1, flat.numel() // _SAMPLES)].to(torch.float32).cpu().numpy()
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(sample, [0.5, 99.5]))
+    if high - low < 1e-6 * max(1.0, abs(high)):
+        low, high = float(sample.min()), float(sample.max())
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _mask_weight(mask: Image, grid: Grid) -> torch.Tensor:
+    binary = (mask.data != 0).any(dim=0, keepdim=True)
+    spacing = min(grid.spacing)
+    factors = block_factors(mask.grid, spacing)
+    averaged = Image(block_average(binary, factors), mask.grid.downsampled(factors))
+    return averaged.resampled(grid, outside=0.0).data
+
+
+def foreground(scan: Scan) -> torch.Tensor:
+    """(1, [Z,] Y, X) 0/1: the patient, without air and thin things such as the table.
+
+    Otsu's threshold, then an opening with a box of three voxels; inside the mask. The whole mask where that leaves
+    less than 1 % of it.
+    """
+    inside = scan.weight > 0.5
+    body = (scan.values > otsu(scan.values[inside])) & inside
+    opened = _opening(body.to(torch.float32))
+    for candidate in (opened, body.to(torch.float32)):
+        if float(candidate.sum()) >= 0.01 * float(inside.sum()):
+            return candidate
+    return inside.to(torch.float32)
+
+
+def otsu(values: torch.Tensor, bins: int = 128) -> float:
+    """The threshold that splits values in 0..1 into two classes of least inner variance.
+
+    Otsu, IEEE Trans. Systems, Man, and Cybernetics 9(1), 1979, doi:10.1109/TSMC.1979.4310076.
+    """
+    if values.numel() == 0:
+        return 0.0
+    histogram = torch.histc(values.float(), bins, 0.0, 1.0).double().cpu().numpy()
+    centres = (np.arange(bins) + 0.5) / bins
+    below = np.cumsum(histogram)
+    mass = np.cumsum(histogram * centres)
+    above = below[-1] - below
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (mass / below - (mass[-1] - mass) / above) ** 2
+    between = np.where(np.isfinite(between), between, -1.0)
+    # the middle of the best stretch: with an empty gap between the classes every threshold in it is as good
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
+    return float((best.mean() + 1) / bins)
+
+
+def _opening(binary: torch.Tensor) -> torch.Tensor:
+    pool = F.max_pool2d if binary.dim() == 3 else F.max_pool3d
+    kernel = [3 if n >= 3 * _LEAST else 1 for n in binary.shape[1:]]
+    padding = [k // 2 for k in kernel]
+    eroded = -pool(-binary[None], kernel, stride=1, padding=padding)
+    return pool(eroded, kernel, stride=1, padding=padding)[0]
+
+
+def cropped(scan: Scan, region: torch.Tensor, margin: float) -> tuple[Scan, torch.Tensor]:
+    """Scan and region cut to the bounding box of `region` (1, ...) grown by `margin` mm, within the image."""
+    occupied = region[0] > 0
+    start, size = [], []
+    for k, (n, s) in enumerate(zip(scan.grid.size, scan.grid.spacing, strict=True)):
+        axis = occupied.dim() - 1 - k
+        line = occupied.movedim(axis, 0).reshape(n, -1).any(dim=1).nonzero().reshape(-1)
+        grow = round(margin / s)
+        first = max(0, int(line[0]) - grow) if len(line) else 0
+        last = min(n - 1, int(line[-1]) + grow) if len(line) else n - 1
+        start.append(first)
+        size.append(last - first + 1)
+    cut = (slice(None), *(slice(a, a + n) for a, n in zip(start[::-1], size[::-1], strict=True)))
+    scan_cut = Scan(scan.values[cut].contiguous(), scan.weight[cut].contiguous(), scan.grid.cropped(start, size))
+    return scan_cut, region[cut]
+
+
+def centre_of_mass(region: torch.Tensor, grid: Grid) -> np.ndarray:
+    """World mm of the mean position of `region` (1, [Z,] Y, X)."""
+    return first_moments(region, grid)[0]
+
+
+def first_moments(region: torch.Tensor, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """(mean (d,), covariance (d, d)) of the positions in `region`, world mm."""
+    points = grid.world_points(region.device, torch.float64).reshape(-1, grid.dimension)
+    w = region.reshape(-1, 1).to(torch.float64)
+    total = w.sum().clamp_min(1e-12)
+    mean = (w * points).sum(dim=0) / total
+    centred = points - mean
+    covariance = (w * centred).T @ centred / total
+    return mean.cpu().numpy(), covariance.cpu().numpy()
