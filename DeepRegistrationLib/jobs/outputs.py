@@ -117,6 +117,8 @@ def provenance_dict(
 ) -> dict[str, Any]:
     """What provenance.json holds."""
     made = asdict(result.provenance) if result.provenance else {}
+    segmentation = result.problem.moving_segmentation
+    names = {} if segmentation is None else segmentation.names
     return {
         **made,
         "messages": list(made.get("messages", ())),
@@ -124,6 +126,7 @@ def provenance_dict(
         "moving_grid": grid_dict(result.problem.moving.grid),
         "inputs": {name: os.path.abspath(path) for name, path in (inputs or {}).items()},
         "files": dict(files),
+        "segment_names": {str(value): name for value, name in names.items()},
         "tables": dict(result.tables),
         "transform_maps": "fixed to moving, LPS mm",
     }

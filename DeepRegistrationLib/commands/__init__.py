@@ -1,0 +1,5 @@
+"""One file a command of the command line: NAME, HELP, add_options(parser) and run(options) -> exit code."""
+
+from . import apply, describe, evaluate, methods, register, report, worker
+
+COMMANDS = (methods, describe, register, apply, evaluate, report, worker)
