@@ -24,13 +24,10 @@ def main() -> int:
     )
     args = parser.parse_args()
     measure.pin(args.threads)
-    import torch
-
-    torch.set_num_threads(args.threads)
     import DeepRegistrationLib as dr
     from DeepRegistrationLib.io import read_image, write_transform
 
-    fixed, moving = read_image(args.fixed), read_image(args.moving)
+    fixed, moving = read_image(args.fixed), read_image(args.moving)  # brings torch in, too
     answer: dict[str, Any] = {}
 
     def register() -> None:
@@ -41,6 +38,7 @@ def main() -> int:
             preset=args.preset,
             device="cpu",
             seed=args.seed,
+            threads=args.threads,
             **args.parameters,
         )
 

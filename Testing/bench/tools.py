@@ -71,7 +71,8 @@ def _ours_command_line(job: Job) -> list[str]:
         *("-m", "DeepRegistrationLib", "register"),
         *("--fixed", str(job.files["fixed"]), "--moving", str(job.files["moving"])),
         *("--method", job.case.method, "--preset", job.case.preset, *settings),
-        *("--device", "cpu", "--seed", str(job.seed), "--out", str(job.out), "--json"),
+        *("--device", "cpu", "--seed", str(job.seed), "--threads", str(job.threads)),
+        *("--out", str(job.out), "--json"),
     ]
 
 
