@@ -40,12 +40,12 @@ def register(
     """Align `moving` to `fixed`: the transform T with moving(T(x)) like fixed(x), x in LPS mm.
 
     fixed, moving and the other inputs are paths, Images (PointSet, Transform), SimpleITK objects, or - inside
-    Slicer - MRML nodes. `method`, `preset` and `parameters` are as `describe(method)` lists them. `progress` is
-    called with a ProgressReport now and then.
+    Slicer - MRML nodes. `method`, `preset` and `parameters` are as `describe(method)` lists them. `progress`
+    is called with a ProgressReport now and then.
 
-    Returns a RegistrationResult; for MRML nodes a `mrml.RegistrationNodes`, whose nodes are in the scene. Inside the
-    Slicer application the work is done by a worker process, and paths give a `jobs.ResultFolder`, because the
-    application itself does not load torch; `in_process=True` overrides that.
+    Returns a RegistrationResult; for MRML nodes a `mrml.RegistrationNodes`, whose nodes are in the scene.
+    Inside the Slicer application the work is done by a worker process, and paths give a `jobs.ResultFolder`,
+    because the application itself does not load torch; `in_process=True` overrides that.
 
     Raises InputError, DeviceMemoryError, Cancelled.
     """
@@ -81,7 +81,8 @@ def apply(transform: Any, moving: Any, fixed: Any = None, *, labels: bool = Fals
 
     transform  path, Transform, SimpleITK transform, a RegistrationResult, or a folder of results
     moving     path, Image or SimpleITK image; `labels=True` keeps its values (nearest neighbour) and names
-    fixed      path, Image or SimpleITK image whose grid the outcome has; may be left out with a RegistrationResult
+    fixed      path, Image or SimpleITK image whose grid the outcome has; may be left out with a
+               RegistrationResult
     """
     from .core.image import ImageKind
     from .core.result import RegistrationResult
@@ -98,7 +99,9 @@ def apply(transform: Any, moving: Any, fixed: Any = None, *, labels: bool = Fals
         raise InputError("The fixed image is missing; its grid says where the voxels of the moved image lie.")
     onto = load_image(fixed, ImageKind.INTENSITY, "fixed").grid
     total = load_transform(transform, "transform")
-    image = load_segmentation(moving, "moving") if labels else load_image(moving, ImageKind.INTENSITY, "moving")
+    image = (
+        load_segmentation(moving, "moving") if labels else load_image(moving, ImageKind.INTENSITY, "moving")
+    )
     for name, other in (("transform", total), ("moving image", image)):
         if other.dimension != onto.dimension:
             raise InputError(
@@ -109,7 +112,7 @@ def apply(transform: Any, moving: Any, fixed: Any = None, *, labels: bool = Fals
 
 
 def evaluate(result: Any) -> Evaluation:
-    """The numbers of a RegistrationResult, or of a folder of results whose inputs are still where they were."""
+    """The numbers of a RegistrationResult, or of a folder of results whose inputs still exist."""
     from .core.result import RegistrationResult
     from .jobs.results import ResultFolder
     from .metrics import evaluate as measure
@@ -127,7 +130,8 @@ def methods() -> dict[str, str]:
 
 
 def describe(method: str) -> str:
-    """What a method does, needs and offers, with its parameters and presets, as text: `print(dr.describe(id))`."""
+    """What a method does, needs and offers, with its parameters and presets, as text:
+    `print(dr.describe(id))`."""
     from .descriptions import method_text
     from .methods import registry
 

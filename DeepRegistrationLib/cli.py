@@ -28,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
     """The parser with every command."""
     from . import __version__
 
-    root = _Parser(prog="python -m DeepRegistrationLib", description="Align medical scans and measure how well.")
+    root = _Parser(
+        prog="python -m DeepRegistrationLib", description="Align medical scans and measure how well."
+    )
     root.add_argument("--version", action="version", version=f"DeepRegistration {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:

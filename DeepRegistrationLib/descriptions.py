@@ -69,7 +69,11 @@ def allowed(parameter: Parameter) -> str:
     if parameter.type is bool:
         return "yes | no"
     unit = f" {parameter.unit}" if parameter.unit else ""
-    text = f"{parameter.range.minimum:g} to {parameter.range.maximum:g}{unit}" if parameter.range else unit.strip()
+    text = (
+        f"{parameter.range.minimum:g} to {parameter.range.maximum:g}{unit}"
+        if parameter.range
+        else unit.strip()
+    )
     return f"{text} or none" if parameter.optional and text else text
 
 

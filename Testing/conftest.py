@@ -1,5 +1,5 @@
-"""Fixtures for every test. `Testing` and the checkout are on the path, so that `bench`, `host`, `phantoms` and the
-library are importable wherever pytest is started from."""
+"""Fixtures for every test. `Testing` and the checkout are on the path, so that `bench`, `host`, `phantoms`
+and the library are importable wherever pytest is started from."""
 
 from __future__ import annotations
 

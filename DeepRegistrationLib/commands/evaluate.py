@@ -17,7 +17,9 @@ HELP = "Measure a folder of results, or a transform with its images: landmarks, 
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", nargs="?", metavar="DIR", help="folder of results; files below replace its inputs")
+    parser.add_argument(
+        "folder", nargs="?", metavar="DIR", help="folder of results; files below replace its inputs"
+    )
     parser.add_argument("--transform", metavar="FILE", help="fixed to moving, where no folder is given")
     parser.add_argument("--inverse", metavar="FILE", help="moving to fixed")
     add_inputs(parser, required=False, without=("initial_transform",))
@@ -46,13 +48,17 @@ def _result(options: argparse.Namespace) -> RegistrationResult:
             raise InputError("A folder and --transform were both given; give one of them.")
         return ResultFolder(options.folder).result(inputs)
     if options.transform is None:
-        raise InputError("There is nothing to evaluate; give a folder of results, or --transform, --fixed and --moving.")
+        raise InputError(
+            "There is nothing to evaluate; give a folder of results, or --transform, --fixed and --moving."
+        )
     from ..core.result import RegistrationResult
     from ..jobs.loading import load_problem, load_transform
 
     inverse = None if options.inverse is None else load_transform(options.inverse, "inverse")
     return RegistrationResult(
-        problem=load_problem(inputs), transform=load_transform(options.transform, "transform"), inverse=inverse
+        problem=load_problem(inputs),
+        transform=load_transform(options.transform, "transform"),
+        inverse=inverse,
     )
 
 

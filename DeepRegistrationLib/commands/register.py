@@ -21,12 +21,20 @@ DEFAULT_METHOD = "convex-adam"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser, required=True)
-    parser.add_argument("--method", metavar="ID", default=DEFAULT_METHOD, help="see `methods` (default: %(default)s)")
+    parser.add_argument(
+        "--method", metavar="ID", default=DEFAULT_METHOD, help="see `methods` (default: %(default)s)"
+    )
     parser.add_argument("--preset", metavar="ID", help="settings for one kind of scan, see `describe ID`")
     parser.add_argument(
-        "--set", metavar="NAME=VALUE", action="append", default=[], help="a parameter, see `describe ID`; repeatable"
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a parameter, see `describe ID`; repeatable",
     )
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the results, made where missing")
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="folder of the results, made where missing"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0 or mps (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of random numbers (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="of the processor (default: all)")
@@ -60,7 +68,9 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
     for setting in settings:
         name, sign, value = setting.partition("=")
         if not sign or not name.strip():
-            raise InputError(f"--set {setting!r} is not of the form name=value; write for example --set iterations=50.")
+            raise InputError(
+                f"--set {setting!r} is not of the form name=value; write for example --set iterations=50."
+            )
         values[name.strip().replace("-", "_")] = value.strip()
     return values
 

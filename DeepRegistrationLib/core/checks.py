@@ -1,4 +1,5 @@
-"""What is wrong with a problem before anything is computed: every sentence quotes what came and says what to do."""
+"""What is wrong with a problem before anything is computed: one sentence that quotes what came and says
+what to do."""
 
 from __future__ import annotations
 
@@ -62,22 +63,26 @@ def _check_shape(name: str, image: Image) -> None:
     grid = image.grid
     if image.channels != 1:
         raise InputError(
-            f"The {words(name)} has {image.channels} values a voxel (a time series, colours or vectors) where one is "
+            f"The {words(name)} has {image.channels} values a voxel (a time series, colours or vectors) "
+            "where one is "
             f"wanted; extract one {grid.dimension}-D volume first."
         )
     if grid.dimension == 3 and min(grid.size) == 1:
         raise InputError(
-            f"The {words(name)} has a single slice ({grid}); give a volume with at least {MINIMUM_VOXELS} slices, or "
+            f"The {words(name)} has a single slice ({grid}); give a volume with at least {MINIMUM_VOXELS} "
+            "slices, or "
             "save it as a 2-D image and align it with a method for 2-D."
         )
     if name in ("fixed", "moving") and min(grid.size) < MINIMUM_VOXELS:
         raise InputError(
-            f"The {words(name)} is too small to be aligned ({grid}); it needs at least {MINIMUM_VOXELS} voxels "
+            f"The {words(name)} is too small to be aligned ({grid}); it needs at least {MINIMUM_VOXELS} "
+            "voxels "
             "along each axis."
         )
     if max(grid.spacing) > MAXIMUM_SPACING:
         raise InputError(
-            f"The {words(name)} has a spacing of {max(grid.spacing):g} mm ({grid}), more than {MAXIMUM_SPACING:g} mm; "
+            f"The {words(name)} has a spacing of {max(grid.spacing):g} mm ({grid}), more than "
+            f"{MAXIMUM_SPACING:g} mm; "
             "the header seems to be in other units, so correct it."
         )
 
@@ -87,7 +92,8 @@ def _check_dimensions(problem: RegistrationProblem, spec: MethodSpec) -> None:
     for name, other in _everything(problem):
         if other.dimension != d:
             raise InputError(
-                f"The fixed image is {d}-D but the {words(name)} is {other.dimension}-D; both must have the same "
+                f"The fixed image is {d}-D but the {words(name)} is {other.dimension}-D; both must have the "
+                "same "
                 "number of axes."
             )
     wanted = Capability.TWO_D if d == 2 else Capability.THREE_D
@@ -112,7 +118,8 @@ def _check_values(name: str, image: Image) -> None:
     if not (abs(low) < float("inf") and abs(high) < float("inf")):
         bad = int((~torch.isfinite(image.data)).sum())
         raise InputError(
-            f"The {words(name)} has {bad} of {image.grid.voxels} voxels that are not finite numbers (NaN or infinite); "
+            f"The {words(name)} has {bad} of {image.grid.voxels} voxels that are not finite numbers (NaN or "
+            "infinite); "
             "replace them, for example by the background value, and try again."
         )
     if low == high:
@@ -128,21 +135,30 @@ def _check_touches(name: str, labels: Image | None, image: Image) -> None:
     inside = labels.data[0] != 0
     index = inside.nonzero()
     if len(index) == 0:
-        raise InputError(f"The {words(name)} is empty (all {labels.grid.voxels} voxels are 0); draw it or leave it out.")
+        raise InputError(
+            f"The {words(name)} is empty (all {labels.grid.voxels} voxels are 0); draw it or leave it out."
+        )
     step = max(1, len(index) // _MASK_SAMPLES)
     world = labels.grid.world_from_index(index[::step].flip(-1).cpu().numpy())
     at = image.grid.index_from_world(world)
     if not ((at >= -0.5) & (at < [n - 0.5 for n in image.grid.size])).all(axis=-1).any():
         side = name.split("_")[0]
         raise InputError(
-            f"The {words(name)} does not touch the {side} image: the {words(name)} lies {_box(labels.grid)} and the "
+            f"The {words(name)} does not touch the {side} image: the {words(name)} lies {_box(labels.grid)} "
+            "and the "
             f"image {_box(image.grid)}; choose the one that was drawn on this image."
         )
 
 
 def _box(grid: Grid) -> str:
     low, high = grid.corners.min(axis=0), grid.corners.max(axis=0)
-    return "from (" + ", ".join(f"{v:.0f}" for v in low) + ") to (" + ", ".join(f"{v:.0f}" for v in high) + ") mm"
+    return (
+        "from ("
+        + ", ".join(f"{v:.0f}" for v in low)
+        + ") to ("
+        + ", ".join(f"{v:.0f}" for v in high)
+        + ") mm"
+    )
 
 
 def _check_landmarks(problem: RegistrationProblem) -> None:
@@ -152,7 +168,8 @@ def _check_landmarks(problem: RegistrationProblem) -> None:
     if fixed is None or moving is None:
         there, absent = ("fixed", "moving") if moving is None else ("moving", "fixed")
         raise InputError(
-            f"There are {there} landmarks but no {absent} landmarks; give both lists, point by point, or neither."
+            f"There are {there} landmarks but no {absent} landmarks; give both lists, point by point, or "
+            "neither."
         )
     if len(fixed) != len(moving):
         raise InputError(
@@ -166,7 +183,9 @@ def _check_landmarks(problem: RegistrationProblem) -> None:
 def _check_needs(problem: RegistrationProblem, spec: MethodSpec) -> None:
     for name in _INPUTS:
         if _need(spec, name) is Need.REQUIRED and getattr(problem, name) is None:
-            raise InputError(f"Method {spec.id} needs the {words(name)}, but none came; add it or choose another method.")
+            raise InputError(
+                f"Method {spec.id} needs the {words(name)}, but none came; add it or choose another method."
+            )
 
 
 def _need(spec: MethodSpec, name: str) -> Need:
@@ -180,9 +199,9 @@ def _need(spec: MethodSpec, name: str) -> Need:
 
 def _unused(problem: RegistrationProblem, spec: MethodSpec) -> Iterator[str]:
     for name in _INPUTS:
-        if _need(spec, name) is Need.UNUSED and getattr(problem, name) is not None:
-            if name.endswith("mask"):
-                yield f"{spec.title} does not use the {words(name)}; it has no influence on the result."
+        # segmentations and landmarks are moved and measured in any case, so only a mask can be in vain
+        if name.endswith("mask") and _need(spec, name) is Need.UNUSED and getattr(problem, name) is not None:
+            yield f"{spec.title} does not use the {words(name)}; it has no influence on the result."
 
 
 def _landmarks_outside(problem: RegistrationProblem) -> Iterator[str]:
@@ -200,14 +219,17 @@ def _landmarks_outside(problem: RegistrationProblem) -> Iterator[str]:
 
 
 def _check_start(problem: RegistrationProblem, how: str) -> list[str]:
-    """Whether the chosen start can work. A field of view without overlap is an error where nothing will mend it."""
+    """Whether the chosen start can work; without overlap of the images it must bring them together."""
     if how == "given" and problem.initial_transform is None:
-        raise InputError("initialisation='given' needs an initial transform, but none came; give one or choose centres.")
+        raise InputError(
+            "initialisation='given' needs an initial transform, but none came; give one or choose centres."
+        )
     if how == "landmarks":
         count = 0 if problem.fixed_landmarks is None else len(problem.fixed_landmarks)
         if count < _MINIMUM_LANDMARKS:
             raise InputError(
-                f"initialisation='landmarks' needs at least {_MINIMUM_LANDMARKS} pairs of landmarks, but {count} came; "
+                f"initialisation='landmarks' needs at least {_MINIMUM_LANDMARKS} pairs of landmarks, but "
+                f"{count} came; "
                 "add some or choose centres."
             )
     said = []
@@ -217,16 +239,21 @@ def _check_start(problem: RegistrationProblem, how: str) -> list[str]:
     if fields_overlap(problem.fixed.grid, problem.moving.grid, start):
         return said
     apart = float(((problem.fixed.grid.centre - problem.moving.grid.centre) ** 2).sum() ** 0.5)
-    where = f"the fixed image lies {_box(problem.fixed.grid)} and the moving image {_box(problem.moving.grid)}"
+    where = (
+        f"the fixed image lies {_box(problem.fixed.grid)} and the moving image {_box(problem.moving.grid)}"
+    )
     if how == "given":
         raise InputError(
             f"The fields of view do not overlap after the initial transform ({where}); "
             "check its direction (fixed to moving) or choose initialisation centres."
         )
     if how == "none":
-        raise InputError(f"The fields of view do not overlap ({where}); choose initialisation centres, rigid or affine.")
+        raise InputError(
+            f"The fields of view do not overlap ({where}); choose initialisation centres, rigid or affine."
+        )
     said.append(
-        f"The fields of view do not overlap (their centres are {apart:.0f} mm apart), so the alignment starts "
+        f"The fields of view do not overlap (their centres are {apart:.0f} mm apart), so the alignment "
+        "starts "
         f"from initialisation {how!r}."
     )
     return said

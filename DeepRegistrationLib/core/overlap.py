@@ -13,16 +13,17 @@ _LATTICE = 24
 
 
 def fields_overlap(fixed: Grid, moving: Grid, transform: Transform | None = None) -> bool:
-    """True where some x of the fixed field of view has T(x) in the moving one (T the identity where not given).
+    """True where some x of the fixed field of view has T(x) in the moving one (T the identity where not
+    given).
 
-    Looked for on a lattice of 24^d points over the fixed field of view and, for the identity, also over the moving
-    one, so that a small image inside a large one is found from either side.
+    Looked for on a lattice of 24^d points over the fixed field of view and, for the identity, also over the
+    moving one, so that a small image inside a large one is found from either side.
     """
     points = _lattice(fixed)
     if transform is not None:
         points = transform.apply(torch.as_tensor(points)).cpu().numpy()
-        # a small moving field of view can hide between lattice points: its own spacing in fixed space is unknown,
-        # so widen it by one step of the lattice
+        # a small moving field of view can hide between lattice points: its own spacing in fixed space is
+        # unknown, so widen it by one step of the lattice
         step = max(e / (_LATTICE - 1) for e in fixed.extent)
         return _contains(moving, points, step)
     return _contains(moving, points) or _contains(fixed, _lattice(moving))

@@ -34,11 +34,13 @@ def shared_runner() -> Runner:
     return Runner()
 
 
-def register_in_worker(request: Request, progress: Listener | None = None, runner: Runner | None = None) -> Any:
+def register_in_worker(
+    request: Request, progress: Listener | None = None, runner: Runner | None = None
+) -> Any:
     """Run `request` in a worker process and wait. Ctrl-C cancels.
 
-    Returns a ResultFolder where every input was a path: nothing here then loads torch. Images and other objects are
-    handed over as files, and a RegistrationResult with them comes back.
+    Returns a ResultFolder where every input was a path: nothing here then loads torch. Images and other
+    objects are handed over as files, and a RegistrationResult with them comes back.
     Raises what the registration itself raises.
     """
     folder = JobFolder.create()

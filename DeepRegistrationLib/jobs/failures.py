@@ -34,7 +34,10 @@ def describe_error(error: BaseException) -> tuple[str, str]:
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, ModuleNotFoundError):
         return "crash", f"A Python package is missing ({said}); install it and run again."
-    return "crash", f"The registration failed because of an error in the program ({said}); the log has the details."
+    return (
+        "crash",
+        f"The registration failed because of an error in the program ({said}); the log has the details.",
+    )
 
 
 def error_from(category: str, text: str) -> DeepRegistrationError:
@@ -66,7 +69,10 @@ def describe_exit(code: int | None, log: str, memory_ran_out: bool) -> tuple[str
         except ValueError:
             name = f"signal {-code}"
         return "crash", f"The registration process crashed ({name}{last}); the log has the details."
-    return "crash", f"The registration process stopped unexpectedly (exit code {code}{last}); the log has the details."
+    return (
+        "crash",
+        f"The registration process stopped unexpectedly (exit code {code}{last}); the log has the details.",
+    )
 
 
 def _last_error(log: str) -> str:
@@ -79,8 +85,7 @@ def _last_error(log: str) -> str:
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has ended for want of memory so far: here or, in a container, in it. Linux only,
-    0 elsewhere."""
+    """How many processes the kernel has ended for want of memory so far; Linux only, 0 elsewhere."""
     count = 0
     for path, key in (("/proc/vmstat", "oom_kill "), ("/sys/fs/cgroup/memory.events", "oom_kill ")):
         try:

@@ -29,7 +29,8 @@ class JobFolder:
 
     @classmethod
     def create(cls, base: str | os.PathLike[str] | None = None) -> JobFolder:
-        """A new folder (0700) in `base` or the system's folder for temporary files; stale ones there are removed.
+        """A new folder (0700) in `base` or the system's folder for temporary files; stale ones there are
+        removed.
 
         Raises OutputError where it cannot be made.
         """
@@ -55,7 +56,7 @@ class JobFolder:
         return self.path / "log.txt"
 
     def write_problem(self, problem: Mapping[str, Any]) -> None:
-        """problem.json: method, preset, values, device, seed, threads, inputs (paths, relative to here or absolute)."""
+        """problem.json: method, preset, values, device, seed, threads, inputs (relative or full paths)."""
         text = json.dumps(problem, indent=2, allow_nan=False)
         (self.path / "problem.json").write_text(text + "\n", encoding="utf-8")
 
@@ -64,9 +65,13 @@ class JobFolder:
         try:
             found = json.loads((self.path / "problem.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"The job in {str(self.path)!r} cannot be read ({error}); submit it again.") from None
+            raise InputError(
+                f"The job in {str(self.path)!r} cannot be read ({error}); submit it again."
+            ) from None
         if not isinstance(found, dict) or not isinstance(found.get("inputs"), dict) or "method" not in found:
-            raise InputError(f"problem.json in {str(self.path)!r} lacks 'method' or 'inputs'; submit the job again.")
+            raise InputError(
+                f"problem.json in {str(self.path)!r} lacks 'method' or 'inputs'; submit the job again."
+            )
         return found
 
     def inputs(self) -> dict[str, str]:

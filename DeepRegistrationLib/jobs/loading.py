@@ -115,7 +115,9 @@ def existing(path: str | os.PathLike[str], name: str) -> str:
     full = os.path.expanduser(os.fspath(path))
     if not os.path.exists(full):
         what = name.replace("_", " ")
-        raise InputError(f"The file of the {what}, {os.fspath(path)!r}, does not exist; check its name and folder.")
+        raise InputError(
+            f"The file of the {what}, {os.fspath(path)!r}, does not exist; check its name and folder."
+        )
     return full
 
 

@@ -41,10 +41,11 @@ def write_outputs(
 ) -> dict[str, str]:
     """Write transform, moved image, labels, Jacobian, maps and numbers; output name -> file name in `folder`.
 
-    A linear transform is `transform.tfm`; another is `transform.nrrd`, a displacement field in LPS mm from fixed to
-    moving, sampled on the fixed grid. The inverse is sampled on the moving grid. Volumes are .nii.gz, or uncompressed
-    .nrrd with `compressed=False`. `inputs` (input name -> path) goes into provenance.json. `moved` and
-    `moved_segmentation` are the result's own, where the caller has computed them already.
+    A linear transform is `transform.tfm`; another is `transform.nrrd`, a displacement field in LPS mm from
+    fixed to moving, sampled on the fixed grid. The inverse is sampled on the moving grid. Volumes are
+    .nii.gz, or uncompressed .nrrd with `compressed=False`. `inputs` (input name -> path) goes into
+    provenance.json. `moved` and `moved_segmentation` are the result's own, where the caller has computed them
+    already.
 
     Everything is written beside the target first and then renamed, the provenance last; files of an earlier
     result that this one lacks are removed. Raises OutputError; nothing half-written is left then.
@@ -149,7 +150,7 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON knows it: numbers that are not finite become null, numpy and torch scalars plain numbers."""
+    """`value` as JSON knows it: numpy and torch scalars as numbers, those that are not finite as null."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -170,7 +171,9 @@ def prepare_folder(folder: str | os.PathLike[str]) -> Path:
         with tempfile.TemporaryFile(dir=target):
             pass
     except FileExistsError:
-        raise OutputError(f"The output folder {str(target)!r} is a file; give the name of a folder.") from None
+        raise OutputError(
+            f"The output folder {str(target)!r} is a file; give the name of a folder."
+        ) from None
     except OSError as error:
         if made:
             with contextlib.suppress(OSError):
@@ -180,16 +183,20 @@ def prepare_folder(folder: str | os.PathLike[str]) -> Path:
 
 
 def writing_failed(target: Path, error: BaseException, staging: Path | None = None) -> OutputError:
-    """One sentence for a file system that refuses; it names `target`, not the `staging` folder nobody knows of."""
+    """One sentence for a file system that refuses; it names `target` and not the `staging` folder."""
     number = getattr(error, "errno", None)
     cause = error
     while number is None and cause.__cause__ is not None:
         cause = cause.__cause__
         number = getattr(cause, "errno", None)
     if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return OutputError(f"The disk is full while writing to {str(target)!r}; free some space and run again.")
+        return OutputError(
+            f"The disk is full while writing to {str(target)!r}; free some space and run again."
+        )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return OutputError(f"The output folder {str(target)!r} cannot be written; choose a folder you may write to.")
+        return OutputError(
+            f"The output folder {str(target)!r} cannot be written; choose a folder you may write to."
+        )
     if isinstance(error, OutputError):
         return OutputError(str(error).replace(str(staging), str(target)) if staging else str(error))
     return OutputError(f"Writing to {str(target)!r} failed ({error}); check the folder and run again.")

@@ -53,7 +53,10 @@ def perform(
     *,
     compressed: bool = True,
 ) -> Outcome:
-    """Register and leave every output in `folder`. Raises InputError, OutputError, DeviceMemoryError, Cancelled."""
+    """Register and leave every output in `folder`.
+
+    Raises InputError, OutputError, DeviceMemoryError, Cancelled.
+    """
     from ..core.progress import Progress
     from ..metrics import evaluate
 
@@ -68,9 +71,17 @@ def perform(
         progress.update(_MOVED, "Measuring")
         evaluation = evaluate(result, moved=moved, moved_segmentation=labels)
         progress.update(_MEASURED, "Writing")
-        paths = {name: os.fspath(v) for name, v in request.inputs.items() if isinstance(v, (str, os.PathLike))}
+        paths = {
+            name: os.fspath(v) for name, v in request.inputs.items() if isinstance(v, (str, os.PathLike))
+        }
         files = write_outputs(
-            result, evaluation, folder, compressed=compressed, inputs=paths, moved=moved, moved_segmentation=labels
+            result,
+            evaluation,
+            folder,
+            compressed=compressed,
+            inputs=paths,
+            moved=moved,
+            moved_segmentation=labels,
         )
     except BaseException:
         _remove_if_empty(folder)

@@ -10,19 +10,17 @@ from collections.abc import Mapping, Sequence
 
 #: s; the most that waiting for a killed process may take
 _PATIENCE = 0.8
+#: flags of Windows; the names exist only there
+_NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+_NEW_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 
 
-def start(
-    command: Sequence[str], environment: Mapping[str, str], folder: str
-) -> subprocess.Popen[bytes]:
-    """Start `command` with pipes, in a session (POSIX) or process group (Windows) of its own, without a console window.
+def start(command: Sequence[str], environment: Mapping[str, str], folder: str) -> subprocess.Popen[bytes]:
+    """Start `command` with pipes, in a session (POSIX) or process group (Windows) of its own, without a
+    console window.
 
     Raises OSError where it cannot be started.
     """
-    windows = os.name == "nt"
-    flags = 0
-    if windows:
-        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP  # type: ignore[attr-defined]
     return subprocess.Popen(
         list(command),
         stdin=subprocess.PIPE,
@@ -30,8 +28,8 @@ def start(
         stderr=subprocess.PIPE,
         env=dict(environment),
         cwd=folder,
-        creationflags=flags,
-        start_new_session=not windows,
+        creationflags=_NO_WINDOW | _NEW_GROUP,
+        start_new_session=os.name != "nt",
     )
 
 
@@ -43,7 +41,7 @@ def end_tree(process: subprocess.Popen[bytes]) -> None:
                 ["taskkill", "/PID", str(process.pid), "/T", "/F"],
                 capture_output=True,
                 timeout=_PATIENCE,
-                creationflags=subprocess.CREATE_NO_WINDOW,  # type: ignore[attr-defined]
+                creationflags=_NO_WINDOW,
             )
     else:
         # the session's first process has the number of its group, which lasts while any member lives

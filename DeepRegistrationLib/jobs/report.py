@@ -1,4 +1,4 @@
-"""A result as something to read and to keep: report.html for people, report.csv for tables, report.json for programs."""
+"""A result to read and keep: report.html for people, report.csv for tables, report.json for programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from .results import ResultFolder
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
-    "table{border-collapse:collapse;margin:.5em 0 1.5em}th,td{padding:.25em .8em;border-bottom:1px solid #ddd;"
+    "table{border-collapse:collapse;margin:.5em 0 1.5em}th,td{padding:.25em .8em;border-bottom:1px solid "
+    "#ddd;"
     "text-align:left}td+td,th+th{text-align:right}.warning{background:#fff3cd;padding:.5em 1em;margin:.3em 0}"
     "footer{color:#666;font-size:.85em}"
 )
@@ -41,7 +42,8 @@ def write_report(folder: ResultFolder) -> list[Path]:
     contents = {
         "report.html": html(folder),
         "report.csv": csv_text(folder.metrics),
-        "report.json": json.dumps({"metrics": folder.metrics, "provenance": folder.provenance}, indent=2) + "\n",
+        "report.json": json.dumps({"metrics": folder.metrics, "provenance": folder.provenance}, indent=2)
+        + "\n",
     }
     return [_write(folder.path / name, text) for name, text in contents.items()]
 
@@ -49,7 +51,9 @@ def write_report(folder: ResultFolder) -> list[Path]:
 def _write(path: Path, text: str) -> Path:
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8", newline="") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, delete=False, encoding="utf-8", newline=""
+        ) as file:
             temporary = file.name
             file.write(text)
         os.replace(temporary, path)
@@ -101,7 +105,8 @@ def html(folder: ResultFolder) -> str:
         _numbers("Files", made.get("files")),
         _numbers("Inputs", made.get("inputs")),
         _numbers("Versions", made.get("versions")),
-        "<footer>The transform maps fixed to moving points in LPS millimetres. For research, not for diagnosis.",
+        "<footer>The transform maps fixed to moving points in LPS millimetres. For research, not for "
+        "diagnosis.",
         "</footer></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"

@@ -24,7 +24,9 @@ class ResultFolder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.expanduser(os.fspath(path)))
         if not self.path.is_dir():
-            raise InputError(f"There is no folder {str(path)!r}; give the folder a registration was written to.")
+            raise InputError(
+                f"There is no folder {str(path)!r}; give the folder a registration was written to."
+            )
         if not (self.path / "provenance.json").is_file():
             raise InputError(
                 f"The folder {str(path)!r} holds no finished result (provenance.json is missing); "
@@ -53,7 +55,7 @@ class ResultFolder:
         return self.path / self.files[name]
 
     def result(self, inputs: Mapping[str, Any] | None = None) -> RegistrationResult:
-        """The result with its images, which are read again from where they lay. `inputs` replaces or adds some."""
+        """The result with its images, which are read again; `inputs` replaces or adds some of them."""
         from ..core.result import RegistrationResult
         from .loading import load_problem, load_transform
 
@@ -72,5 +74,7 @@ class ResultFolder:
             with open(self.path / name, encoding="utf-8") as file:
                 found: dict[str, Any] = json.load(file)
         except (OSError, ValueError) as error:
-            raise InputError(f"{str(self.path / name)!r} cannot be read ({error}); run the registration again.") from None
+            raise InputError(
+                f"{str(self.path / name)!r} cannot be read ({error}); run the registration again."
+            ) from None
         return found

@@ -1,7 +1,7 @@
 """Starts worker processes and brings back what they say. Standard library only, no Qt, no torch.
 
-A process that has finished its job waits for the next one. `poll` never blocks: two threads a process read its
-output into a queue.
+A process that has finished its job waits for the next one. `poll` never blocks: two threads a process read
+its output into a queue.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class RunningJob:
         return events
 
     def cancel(self) -> None:
-        """End the process tree in less than a second; the last event is then an error of category "cancelled".
+        """End the process tree in less than a second; the last event is then an error of category
+        "cancelled".
 
         Does nothing to a job whose last event was polled.
         """
@@ -105,12 +106,12 @@ class Runner:
         self._workers: list[_Worker] = []
 
     def warm_up(self) -> None:
-        """Start a process now, so that the first job need not wait for torch to load. Failures show with the job."""
+        """Start a process now, so that the first job need not wait for torch to load."""
         with contextlib.suppress(OSError):
             self._idle_worker()
 
     def submit(self, folder: JobFolder) -> RunningJob:
-        """Start the job of `folder`, in the idle process where there is one. Never raises: what fails is an event."""
+        """Start the job of `folder`, in the idle process where there is one; what fails is an event."""
         job = RunningJob(folder)
         for _ in range(2):  # an idle process may just have died
             try:

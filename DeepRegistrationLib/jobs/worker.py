@@ -1,6 +1,7 @@
-"""The process that computes. `python -m DeepRegistrationLib worker` reads paths of job folders, one a line, from its
-standard input and answers with events (see events.py) on its standard output; what libraries print goes to standard
-error. It ends when standard input ends, even in the middle of a job, so that it never outlives its owner."""
+"""The process that computes. `python -m DeepRegistrationLib worker` reads paths of job folders, one a line,
+from its standard input and answers with events (see events.py) on its standard output; what libraries print
+goes to standard error. It ends when standard input ends, even in the middle of a job, so that it never
+outlives its owner."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ def _listen(waiting: queue.SimpleQueue[str]) -> None:
 
 
 def _preload() -> None:
-    """Load what every job needs while the user is still choosing. What is missing is reported by the first job."""
+    """Load what every job needs while the user is still choosing; the first job reports what is missing."""
     try:
         from .. import io, metrics  # noqa: F401
         from ..core import device  # noqa: F401
@@ -116,13 +117,14 @@ def _perform(folder: JobFolder, emit: Emit) -> Event:
 
 
 def _reporter(emit: Emit) -> Callable[[ProgressReport], None]:
-    last = [-1.0, ""]
+    last, stage = float("-inf"), ""
 
     def report(now: ProgressReport) -> None:
+        nonlocal last, stage
         moment = time.monotonic()
-        if now.stage == last[1] and moment - float(last[0]) < _PACE:
+        if now.stage == stage and moment - last < _PACE:
             return
-        last[:] = [moment, now.stage]
+        last, stage = moment, now.stage
         emit(Event("progress", stage=now.stage, fraction=now.fraction, seconds_left=now.seconds_left))
 
     return report

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 #: share of the free memory that a run may plan to take
 _SHARE = 0.9
-#: how many times coarser than the finest spacing a run may become; beyond that the answer would be of little use
+#: how many times coarser than the finest spacing a run may become; beyond that the answer would be of little
+#: use
 _COARSEST = 4
 _GIB = 1024**3
 
@@ -51,7 +52,8 @@ class Plan:
 
 
 def plans(grid: Grid, spec: MethodSpec, parameters: Any, device: torch.device) -> list[Plan]:
-    """What to try, best first: the asked device at full resolution or half, then the CPU, then coarser on either.
+    """What to try, best first: the asked device at full resolution or half, then the CPU, then coarser on
+    either.
 
     Plans whose estimate exceeds the free memory are left out.
     Raises DeviceMemoryError where nothing is left.
@@ -78,7 +80,8 @@ def plans(grid: Grid, spec: MethodSpec, parameters: Any, device: torch.device) -
     if not fitting:
         raise DeviceMemoryError(
             f"The fixed image ({grid}) needs about {_gib(full)} with {spec.title}, but {device} has "
-            f"{_gib(free[device])} free and even voxels {_COARSEST} times coarser do not fit; crop the image, "
+            f"{_gib(free[device])} free and even voxels {_COARSEST} times coarser do not fit; crop the "
+            "image, "
             "resample it coarser or use a computer with more memory."
         )
     return fitting
@@ -105,8 +108,8 @@ def _blocks(grid: Grid, factors: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _averaged(image: Image, spacing: float) -> Image:
-    """Means over whole blocks; the last block is filled up with the edge value, so that no part of the field of
-    view is lost (a displacement field is zero outside its grid)."""
+    """Means over whole blocks; the last block is filled up with the edge value, so that no part of the field
+    of view is lost (a displacement field is zero outside its grid)."""
     import torch
     import torch.nn.functional as F
 
@@ -129,7 +132,8 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(
-        sign in text for sign in ("out of memory", "not enough memory", "can't allocate memory", "cudnn_status_alloc")
+        sign in text
+        for sign in ("out of memory", "not enough memory", "can't allocate memory", "cudnn_status_alloc")
     )
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class PeakMemory:
     """Most memory in use within a `with` block: `bytes` is the device's on CUDA, else that of the process.
 
-    On Linux the kernel's mark is reset at the start, so that an earlier run of the same process does not count;
-    elsewhere it is the peak since the process began.
+    On Linux the kernel's mark is reset at the start, so that an earlier run of the same process does not
+    count; elsewhere it is the peak since the process began.
     """
 
     def __init__(self, device: torch.device) -> None:

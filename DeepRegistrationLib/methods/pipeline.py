@@ -2,8 +2,8 @@
 
     T_total = run(problem with initial_transform = prealign(problem))
 
-The method sees a problem that may have been resampled coarser; the transform is in millimetres, so nothing else
-changes, and the result always refers to the images as they were given.
+The method sees a problem that may have been resampled coarser; the transform is in millimetres, so nothing
+else changes, and the result always refers to the images as they were given.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def register_problem(
     values: Mapping[str, Any] | None = None,
     context: Context,
 ) -> RegistrationResult:
-    """The transform T with moving(T(x)) like fixed(x), by `method` (an id, or a spec for one that is not listed).
+    """The transform T with moving(T(x)) like fixed(x), by `method` (an id, or a spec for one that is not
+    listed).
 
     preset   id of one of the method's presets, or None for the defaults
     values   parameters by name; texts are converted
@@ -77,7 +78,9 @@ def _run_in_memory(
     candidates = plans(problem.fixed.grid, spec, parameters, context.device)
     for number, plan in enumerate(candidates):
         said = plan.sentence()
-        here = replace(context, device=plan.device, messages=list(context.messages) + ([said] if said else []))
+        here = replace(
+            context, device=plan.device, messages=list(context.messages) + ([said] if said else [])
+        )
         try:
             result, used = _run_plan(problem, spec, parameters, here, plan)
         except (MemoryError, RuntimeError, DeviceMemoryError) as error:
@@ -85,7 +88,8 @@ def _run_in_memory(
                 raise
             if number + 1 == len(candidates):
                 raise DeviceMemoryError(
-                    f"{plan.device} ran out of memory for {problem.fixed.grid} with {spec.title}, even at the coarsest "
+                    f"{plan.device} ran out of memory for {problem.fixed.grid} with {spec.title}, even at "
+                    "the coarsest "
                     "working spacing; crop the images, close other programs or use a larger computer."
                 ) from None
             free_cached(plan.device)

@@ -17,7 +17,11 @@ def library_version() -> str:
 
 def versions() -> dict[str, str]:
     """Version by name: the library, Python, the system and the packages that compute."""
-    found = {"DeepRegistration": library_version(), "python": sys.version.split()[0], "system": platform.platform()}
+    found = {
+        "DeepRegistration": library_version(),
+        "python": sys.version.split()[0],
+        "system": platform.platform(),
+    }
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)

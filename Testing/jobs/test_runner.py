@@ -1,4 +1,4 @@
-"""The worker process as a panel uses it: progress, result, warm reuse, cancel, crash, kill, memory, no orphans."""
+"""The worker process as a panel uses it: progress, result, warm reuse, cancel, crash, kill, no orphans."""
 
 from __future__ import annotations
 
@@ -232,12 +232,12 @@ def test_close_ends_every_process(tmp_path, image_files):
 def test_no_orphan_outlives_its_owner(tmp_path, image_files, seconds):
     """The worker ends with its standard input: idle, and in the middle of a job."""
     command = [*LAUNCH, "-m", "DeepRegistrationLib", "worker"]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    worker = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     if seconds:
         folder = JobFolder.create(tmp_path)
-        folder.write_problem(
-            {"method": "tiny", "values": {"seconds": seconds}, "inputs": dict(image_files)}
-        )
+        folder.write_problem({"method": "tiny", "values": {"seconds": seconds}, "inputs": dict(image_files)})
         worker.stdin.write(f"{folder.path}\n".encode())
         worker.stdin.flush()
         while b'"Moving"' not in worker.stdout.readline():
@@ -262,6 +262,8 @@ def test_what_a_library_prints_goes_to_the_log_and_not_among_the_events(tmp_path
         "channel = worker._claim_stdout(); print('from Python'); sys.stdout.flush()\n"
         "os.write(1, b'from C'); channel.write(b'event'); channel.flush()"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=Path(LAUNCH[1]).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, cwd=Path(LAUNCH[1]).parents[2]
+    )
     assert done.stdout == b"event"
     assert b"from Python" in done.stderr and b"from C" in done.stderr

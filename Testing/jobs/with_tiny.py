@@ -1,4 +1,4 @@
-"""An interpreter that knows the method of `Testing/methods/tiny.py`: `python with_tiny.py -m DeepRegistrationLib ...`."""
+"""An interpreter that knows the method of tiny.py: `python with_tiny.py -m DeepRegistrationLib ...`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A method small enough to test everything around a method: it moves by the difference of the centres of mass."""
+"""A method small enough to test everything around a method: it moves centre of mass onto
+centre of mass."""
 
 from __future__ import annotations
 
