@@ -3,6 +3,19 @@
 
 set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/__init__.py
+  DeepRegistrationLib/__main__.py
+  DeepRegistrationLib/api.py
+  DeepRegistrationLib/cli.py
+  DeepRegistrationLib/commands/__init__.py
+  DeepRegistrationLib/commands/apply.py
+  DeepRegistrationLib/commands/describe.py
+  DeepRegistrationLib/commands/evaluate.py
+  DeepRegistrationLib/commands/inputs.py
+  DeepRegistrationLib/commands/methods.py
+  DeepRegistrationLib/commands/register.py
+  DeepRegistrationLib/commands/report.py
+  DeepRegistrationLib/commands/terminal.py
+  DeepRegistrationLib/commands/worker.py
   DeepRegistrationLib/core/__init__.py
   DeepRegistrationLib/core/checks.py
   DeepRegistrationLib/core/context.py
@@ -19,18 +32,43 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/core/sampling.py
   DeepRegistrationLib/core/spec.py
   DeepRegistrationLib/core/transform.py
+  DeepRegistrationLib/descriptions.py
   DeepRegistrationLib/gui/__init__.py
+  DeepRegistrationLib/gui/choices.py
+  DeepRegistrationLib/gui/controls.py
+  DeepRegistrationLib/gui/form.py
+  DeepRegistrationLib/gui/numbers.py
+  DeepRegistrationLib/gui/torch_setup.py
+  DeepRegistrationLib/gui/watch.py
   DeepRegistrationLib/io/__init__.py
+  DeepRegistrationLib/io/convert.py
+  DeepRegistrationLib/io/images.py
+  DeepRegistrationLib/io/integrity.py
+  DeepRegistrationLib/io/markups.py
+  DeepRegistrationLib/io/paths.py
+  DeepRegistrationLib/io/points.py
+  DeepRegistrationLib/io/segmentations.py
+  DeepRegistrationLib/io/transforms.py
   DeepRegistrationLib/jobs/__init__.py
+  DeepRegistrationLib/jobs/blocking.py
+  DeepRegistrationLib/jobs/events.py
+  DeepRegistrationLib/jobs/failures.py
+  DeepRegistrationLib/jobs/folder.py
   DeepRegistrationLib/jobs/loading.py
   DeepRegistrationLib/jobs/outputs.py
   DeepRegistrationLib/jobs/perform.py
+  DeepRegistrationLib/jobs/processes.py
+  DeepRegistrationLib/jobs/report.py
+  DeepRegistrationLib/jobs/results.py
+  DeepRegistrationLib/jobs/runner.py
+  DeepRegistrationLib/jobs/worker.py
   DeepRegistrationLib/losses/__init__.py
   DeepRegistrationLib/losses/lncc.py
   DeepRegistrationLib/losses/mutual_information.py
   DeepRegistrationLib/losses/ngf.py
   DeepRegistrationLib/methods/__init__.py
   DeepRegistrationLib/methods/deformable/__init__.py
+  DeepRegistrationLib/methods/initialisation.py
   DeepRegistrationLib/methods/memory.py
   DeepRegistrationLib/methods/peak_memory.py
   DeepRegistrationLib/methods/pipeline.py
@@ -48,9 +86,17 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/metrics/summary.py
   DeepRegistrationLib/metrics/surface.py
   DeepRegistrationLib/mrml/__init__.py
+  DeepRegistrationLib/mrml/changes.py
+  DeepRegistrationLib/mrml/colours.py
+  DeepRegistrationLib/mrml/console.py
+  DeepRegistrationLib/mrml/inputs.py
   DeepRegistrationLib/mrml/landmarks.py
+  DeepRegistrationLib/mrml/order.py
   DeepRegistrationLib/mrml/places.py
+  DeepRegistrationLib/mrml/results.py
   DeepRegistrationLib/mrml/segments.py
+  DeepRegistrationLib/mrml/transforms.py
+  DeepRegistrationLib/mrml/views.py
   DeepRegistrationLib/mrml/volumes.py
   DeepRegistrationLib/ops/__init__.py
   DeepRegistrationLib/ops/correlation.py
@@ -68,6 +114,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/optim/linear_images.py
   DeepRegistrationLib/optim/linear_lbfgs.py
   DeepRegistrationLib/optim/linear_model.py
+  DeepRegistrationLib/optim/linear_registration.py
   DeepRegistrationLib/optim/linear_search.py
   DeepRegistrationLib/optim/parametric.py
   DeepRegistrationLib/transforms/__init__.py
