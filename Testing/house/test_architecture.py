@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "methods": COMPUTING | {"io.weights"},
     "training": COMPUTING | {"io.weights", "metrics", "methods"},
     "jobs": ALL_BELOW_SLICER,
-    "mrml": ALL_BELOW_SLICER,
+    # Nodes go to the worker in a job folder; a job knows no nodes.
+    "mrml": ALL_BELOW_SLICER | {"jobs"},
     "gui": ALL_BELOW_SLICER | {"jobs", "mrml"},
     # The console and the command line, which has a file for each of its commands.
     "commands": ALL_BELOW_SLICER | {"jobs", "mrml", "top"},
