@@ -37,3 +37,30 @@ def _few_threads() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture
+def tiny_method(monkeypatch: pytest.MonkeyPatch):
+    """Lists the method of methods/tiny.py for one test; the fixture's value declares further ones like it:
+    `tiny_method("other", memory=...)`."""
+    from DeepRegistrationLib.methods import registry
+    from methods.tiny import make_spec
+
+    def declare(method_id: str, **changes) -> None:
+        monkeypatch.setitem(registry()._specs, method_id, make_spec(method_id, **changes))
+
+    declare("tiny")
+    return declare
+
+
+@pytest.fixture(scope="session")
+def image_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Paths of a fixed and a moving volume: one blob, 2 and 3 mm apart along x and y."""
+    from DeepRegistrationLib import io
+    from methods.tiny import blob
+
+    folder = tmp_path_factory.mktemp("images")
+    paths = {name: str(folder / f"{name}.nii.gz") for name in ("fixed", "moving")}
+    io.write_image(blob((10.0, 20.0, 12.0)), paths["fixed"])
+    io.write_image(blob((12.0, 23.0, 12.0)), paths["moving"])
+    return paths

@@ -51,7 +51,7 @@ def check_problem(problem: RegistrationProblem, spec: MethodSpec, parameters: An
     _check_landmarks(problem)
     _check_needs(problem, spec)
     warnings = [*_unused(problem, spec), *_landmarks_outside(problem)]
-    return warnings + _check_start(problem, getattr(parameters, "initialisation", "none"))
+    return warnings + _check_start(problem, getattr(parameters, "initialisation", None))
 
 
 def words(name: str) -> str:
@@ -218,8 +218,13 @@ def _landmarks_outside(problem: RegistrationProblem) -> Iterator[str]:
             )
 
 
-def _check_start(problem: RegistrationProblem, how: str) -> list[str]:
-    """Whether the chosen start can work; without overlap of the images it must bring them together."""
+def _check_start(problem: RegistrationProblem, how: str | None) -> list[str]:
+    """Whether the chosen start can work; without overlap of the images it must bring them together.
+
+    how  None for a method without a choice: it starts from the initial transform where there is one
+    """
+    if how is None:
+        how = "none" if problem.initial_transform is None else "given"
     if how == "given" and problem.initial_transform is None:
         raise InputError(
             "initialisation='given' needs an initial transform, but none came; give one or choose centres."
@@ -233,7 +238,7 @@ def _check_start(problem: RegistrationProblem, how: str) -> list[str]:
                 "add some or choose centres."
             )
     said = []
-    if how not in ("given", "none") and problem.initial_transform is not None:
+    if how != "given" and problem.initial_transform is not None:
         said.append(f"The initial transform is not used, because initialisation is {how!r} and not 'given'.")
     start = problem.initial_transform if how == "given" else None
     if fields_overlap(problem.fixed.grid, problem.moving.grid, start):

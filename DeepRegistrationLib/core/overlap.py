@@ -10,6 +10,8 @@ from .transform import Transform
 
 #: points an axis of the lattice laid over a field of view
 _LATTICE = 24
+#: voxels
+_EDGE = 1e-3
 
 
 def fields_overlap(fixed: Grid, moving: Grid, transform: Transform | None = None) -> bool:
@@ -30,7 +32,8 @@ def fields_overlap(fixed: Grid, moving: Grid, transform: Transform | None = None
 
 
 def _lattice(grid: Grid) -> np.ndarray:
-    axes = [np.linspace(-0.5, n - 0.5, min(_LATTICE, 2 * n)) for n in grid.size]
+    # a little inside the edges: on them a displacement field is no longer defined
+    axes = [np.linspace(_EDGE - 0.5, n - 0.5 - _EDGE, min(_LATTICE, 2 * n)) for n in grid.size]
     index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, grid.dimension)
     return grid.world_from_index(index)
 

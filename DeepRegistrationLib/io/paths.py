@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,9 @@ def readable(path: AnyPath, what: str) -> Path:
     """
     file = Path(path).expanduser()
     if file.is_dir():
-        raise InputError(f"{str(file)!r} is a folder, but a {what} file was expected; give the file inside it.")
+        raise InputError(
+            f"{str(file)!r} is a folder, but a {what} file was expected; give the file inside it."
+        )
     if not file.exists():
         raise InputError(f"The {what} file {str(file)!r} does not exist; check the path.")
     if not os.access(file, os.R_OK):
@@ -78,17 +81,23 @@ def replacing(path: AnyPath, suffix: str) -> Iterator[Path]:
 def _check_place(target: Path) -> None:
     folder = target.parent
     if not folder.is_dir():
-        raise OutputError(f"{str(target)!r} cannot be written: the folder {str(folder)!r} does not exist; create it.")
+        raise OutputError(
+            f"{str(target)!r} cannot be written: the folder {str(folder)!r} does not exist; create it."
+        )
     if target.is_dir():
         raise OutputError(f"{str(target)!r} cannot be written: it is a folder; give a file name inside it.")
     if not os.access(folder, os.W_OK):
-        raise OutputError(f"The folder {str(folder)!r} is not writable; choose another one or ask for permission.")
+        raise OutputError(
+            f"The folder {str(folder)!r} is not writable; choose another one or ask for permission."
+        )
 
 
 def _failure(target: Path, error: Exception) -> str:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or shutil.disk_usage(target.parent).free < _NEARLY_NOTHING:
-        return f"{str(target)!r} could not be written because the disk is full; free some space and run again."
+        return (
+            f"{str(target)!r} could not be written because the disk is full; free some space and run again."
+        )
     return f"{str(target)!r} could not be written ({reason(error)}); check the folder and the file name."
 
 
@@ -98,4 +107,6 @@ def reason(error: BaseException) -> str:
     last = lines[-1] if lines else type(error).__name__
     for prefix in ("sitk::ERROR:", "itk::ERROR:", "ITK ERROR:", "[nrrd]", "Reason:"):
         last = last.removeprefix(prefix).strip()
+    # ITK names the object that complained, with its address
+    last = re.sub(r"^\w+\s?\(0x[0-9a-f]+\):\s*", "", last, flags=re.IGNORECASE)
     return last.rstrip(".")[:200]

@@ -148,4 +148,4 @@ def free_cached(device: torch.device) -> None:
 
 
 def _gib(count: int) -> str:
-    return f"{count / _GIB:.1f} GB" if count >= 0.1 * _GIB else f"{count / 1024**2:.0f} MB"
+    return f"{count / _GIB:.1f} GB" if count >= _GIB else f"{count / 1024**2:.0f} MB"

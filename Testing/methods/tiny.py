@@ -52,6 +52,19 @@ def _centre(image):
     return ((weight[:, None] * points).sum(0) / weight.sum()).numpy()
 
 
+def blob(centre, size=(20, 24, 16), spacing=(1.0, 2.0, 1.5), origin=None):
+    """An image of 0..100 with a soft ball about `centre` (LPS mm); as many axes as `centre` has."""
+    import torch
+
+    from DeepRegistrationLib.core.grid import Grid
+    from DeepRegistrationLib.core.image import Image
+
+    d = len(centre)
+    grid = Grid(size[:d], spacing[:d], origin)
+    distance = ((grid.world_points() - torch.tensor(centre)) ** 2).sum(dim=-1)
+    return Image(100 * torch.exp(-distance / 50)[None], grid)
+
+
 def make_spec(method_id: str = "tiny", memory=lambda size, parameters: 1000, **changes) -> MethodSpec:
     values = dict(
         id=method_id,
