@@ -38,6 +38,9 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/gui/controls.py
   DeepRegistrationLib/gui/form.py
   DeepRegistrationLib/gui/numbers.py
+  DeepRegistrationLib/gui/panel.py
+  DeepRegistrationLib/gui/readiness.py
+  DeepRegistrationLib/gui/start.py
   DeepRegistrationLib/gui/torch_setup.py
   DeepRegistrationLib/gui/watch.py
   DeepRegistrationLib/io/__init__.py
@@ -120,6 +123,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/transforms/__init__.py
   DeepRegistrationLib/transforms/affine.py
   DeepRegistrationLib/transforms/compose.py
+  DeepRegistrationLib/transforms/composition.py
   DeepRegistrationLib/transforms/displacement.py
   DeepRegistrationLib/transforms/inverse.py
   DeepRegistrationLib/transforms/jacobian.py
