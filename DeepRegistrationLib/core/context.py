@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """Handed to every `run`. `messages` collects sentences the user should read (a coarser grid was used ...)."""
+    """Handed to every `run`. `messages` collects sentences the user should read (a coarser grid ...)."""
 
     device: torch.device
     progress: Progress = field(default_factory=Progress)

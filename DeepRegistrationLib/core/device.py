@@ -28,7 +28,9 @@ def choose_device(name: str = "auto") -> torch.device:
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             there = f"{count} CUDA device(s)" if count else "no CUDA device"
-            raise InputError(f"Device {name!r} was asked for but this computer has {there}; give cpu or auto.")
+            raise InputError(
+                f"Device {name!r} was asked for but this computer has {there}; give cpu or auto."
+            )
         return torch.device("cuda", device.index or 0)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("Device 'mps' was asked for but this computer has none; give cpu or auto.")

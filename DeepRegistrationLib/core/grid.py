@@ -1,4 +1,5 @@
-"""The sampling grid of an image: the one place that turns index, world and normalised coordinates into one another.
+"""The sampling grid of an image: the one place that turns index, world and normalised coordinates into each
+other.
 
 Spaces, always with components in the order x, y[, z]:
 
@@ -13,7 +14,7 @@ Tensors that hold images have the reverse order of axes: ([C,] [Z,] Y, X).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,9 @@ class Grid:
         put(self, "origin", tuple(float(o) for o in origin) if origin is not None else (0.0,) * d)
         matrix = np.eye(d) if direction is None else np.asarray(direction, dtype=np.float64)
         if matrix.size != d * d:
-            raise InputError(f"A {d}-D grid needs a {d}x{d} direction matrix, but {matrix.size} numbers came.")
+            raise InputError(
+                f"A {d}-D grid needs a {d}x{d} direction matrix, but {matrix.size} numbers came."
+            )
         matrix = matrix.reshape(d, d)
         put(self, "direction", tuple(tuple(float(v) for v in row) for row in matrix))
         self._check()
@@ -77,12 +80,17 @@ class Grid:
             raise InputError(f"A grid has two or three axes, but this one has {d}: size {self.size}.")
         if len(self.spacing) != d or len(self.origin) != d:
             raise InputError(
-                f"Size {self.size}, spacing {self.spacing} and origin {self.origin} need the same number of axes."
+                f"Size {self.size}, spacing {self.spacing} and origin {self.origin} "
+                "need the same number of axes."
             )
         if min(self.size) < 1:
-            raise InputError(f"An image needs at least one voxel along each axis, but its size is {self.size}.")
+            raise InputError(
+                f"An image needs at least one voxel along each axis, but its size is {self.size}."
+            )
         if not all(math.isfinite(s) and s > 0 for s in self.spacing):
-            raise InputError(f"Spacing must be positive millimetres, but it is {self.spacing}; correct the header.")
+            raise InputError(
+                f"Spacing must be positive millimetres, but it is {self.spacing}; correct the header."
+            )
         if not all(math.isfinite(o) for o in self.origin):
             raise InputError(f"The origin must be finite, but it is {self.origin}; correct the header.")
         m = np.asarray(self.direction)
@@ -132,7 +140,14 @@ class Grid:
     @cached_property
     def world_to_index(self) -> NDArray[np.float64]:
         """(d+1, d+1): index = M @ (world, 1)."""
-        return np.linalg.inv(self.index_to_world)
+        return np.asarray(np.linalg.inv(self.index_to_world), dtype=np.float64)
+
+    @cached_property
+    def mm_to_voxels(self) -> NDArray[np.float64]:
+        """(d+1, d+1): like `world_to_index` for displacements, which have no origin."""
+        m = self.world_to_index.copy()
+        m[:-1, -1] = 0
+        return m
 
     @cached_property
     def index_to_normalised(self) -> NDArray[np.float64]:
@@ -168,15 +183,25 @@ class Grid:
 
     def index_points(self, device: Any = "cpu", dtype: Any = None) -> torch.Tensor:
         """([Z,] Y, X, d) index coordinates of every voxel, components x, y[, z]."""
-        import torch
-
-        dtype = dtype or torch.float32
-        axes = [torch.arange(n, device=device, dtype=dtype) for n in self.shape]
-        return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
+        return self._points(np.eye(self.dimension + 1), device, dtype)
 
     def world_points(self, device: Any = "cpu", dtype: Any = None) -> torch.Tensor:
         """([Z,] Y, X, d) LPS mm of every voxel centre, components x, y[, z]."""
-        return apply_matrix_torch(self.index_to_world, self.index_points(device, dtype))
+        return self._points(self.index_to_world, device, dtype)
+
+    def _points(self, matrix: NDArray[np.float64], device: Any, dtype: Any) -> torch.Tensor:
+        """`matrix` on the index coordinates of every voxel, each a sum of one number an axis."""
+        import torch
+
+        d = self.dimension
+        out = torch.empty((*self.shape, d), device=device, dtype=dtype or torch.float32)
+        for c in range(d):
+            total = torch.full((1,) * d, float(matrix[c, d]), device=device, dtype=out.dtype)
+            for k in range(d - 1, -1, -1):
+                steps = torch.arange(self.size[k], device=device, dtype=out.dtype) * float(matrix[c, k])
+                total = total + steps.reshape([-1 if axis == d - 1 - k else 1 for axis in range(d)])
+            out[..., c] = total
+        return out
 
     # ------------------------------------------------------------------ other grids
 
@@ -193,7 +218,7 @@ class Grid:
         return self.with_size([max(1, round(e / s)) for e, s in zip(self.extent, wanted, strict=True)])
 
     def downsampled(self, factor: int | Sequence[int]) -> Grid:
-        """Voxels joined in blocks of `factor`, as average pooling with stride `factor` gives (whole blocks only)."""
+        """Whole blocks of `factor` voxels joined, as average pooling with stride `factor` gives."""
         factors = (factor,) * self.dimension if isinstance(factor, int) else tuple(factor)
         size = [max(1, n // f) for n, f in zip(self.size, factors, strict=True)]
         used = [min(f, n) for f, n in zip(factors, self.size, strict=True)]
@@ -213,6 +238,14 @@ class Grid:
     def cropped(self, start: Sequence[int], size: Sequence[int]) -> Grid:
         """The sub-grid of `size` voxels whose first voxel is index `start` (may lie outside)."""
         return Grid(size, self.spacing, self.world_from_index(list(start)), self.direction)
+
+    def blocks(self, voxels: int) -> Iterator[tuple[slice, Grid]]:
+        """The grid cut along its last index axis into pieces of about `voxels`: (slice of it, its grid)."""
+        step = max(1, voxels * self.size[-1] // self.voxels)
+        for start in range(0, self.size[-1], step):
+            stop = min(start + step, self.size[-1])
+            first = [0] * (self.dimension - 1) + [start]
+            yield slice(start, stop), self.cropped(first, (*self.size[:-1], stop - start))
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """True where both have the same size and every voxel centre agrees within `tolerance` voxels."""
@@ -239,4 +272,4 @@ def apply_matrix_torch(matrix: NDArray[np.float64], points: torch.Tensor) -> tor
 
     d = matrix.shape[0] - 1
     m = torch.as_tensor(matrix, dtype=points.dtype, device=points.device)
-    return points @ m[:d, :d].T + m[:d, d]
+    return torch.addmm(m[:d, d], points.reshape(-1, d), m[:d, :d].T).reshape(points.shape)

@@ -10,12 +10,9 @@ from typing import Any
 import torch
 
 from .errors import InputError
-from .grid import Grid
-from .sampling import sample_index
+from .grid import Grid, apply_matrix_torch
+from .sampling import BLOCK, precise, sample_index
 from .transform import Transform
-
-#: world points resampled at once; bounds the memory of coordinates, not of images
-_CHUNK = 2_000_000
 
 
 class ImageKind(Enum):
@@ -74,7 +71,7 @@ class Image:
         return replace(self, data=data)
 
     def outside_value(self) -> float:
-        """What lies outside the field of view: background 0 for labels, mask and dose, else the darkest value."""
+        """What lies outside the field of view: 0 for labels, mask and dose, else the least value."""
         if self.kind is ImageKind.INTENSITY:
             return float(self.data.min())
         return 0.0
@@ -83,29 +80,24 @@ class Image:
         """Values at world points (..., d) LPS mm -> (C, ...) float (labels keep their type)."""
         if outside is None:
             outside = self.outside_value()
-        from .grid import apply_matrix_torch
-
         index = apply_matrix_torch(self.grid.world_to_index, points)
         data = self.data if self.discrete else self.data.to(torch.float32)
         return sample_index(data, index, nearest=self.discrete, outside=outside)
 
-    def resampled(self, grid: Grid, transform: Transform | None = None, outside: float | None = None) -> Image:
-        """The image pulled back to `grid`: out(x) = self(T(x)), x in LPS mm; T is the identity where not given."""
+    def resampled(
+        self, grid: Grid, transform: Transform | None = None, outside: float | None = None
+    ) -> Image:
+        """The image pulled back to `grid`: out(x) = self(T(x)), x in LPS mm; without T by the identity."""
         if outside is None:
             outside = self.outside_value()
         if transform is None and grid.same_as(self.grid):
             return self
-        slices = grid.shape[0]
-        per_slice = max(1, grid.voxels // slices)
-        step = max(1, _CHUNK // per_slice)
-        parts = []
-        for start in range(0, slices, step):
-            count = min(step, slices - start)
-            # crop along the last index axis = first tensor axis
-            first = [0] * (grid.dimension - 1) + [start]
-            block = grid.cropped(first, (*grid.size[:-1], count))
-            points = block.world_points(self.data.device, torch.float64)
+        data = self.data if self.discrete else self.data.to(torch.float32)
+        out = torch.empty((self.channels, *grid.shape), dtype=data.dtype, device=data.device)
+        source = replace(self, data=data)
+        for part, block in grid.blocks(BLOCK):
+            points = block.world_points(data.device, precise(data.device)).reshape(-1, grid.dimension)
             if transform is not None:
-                points = transform.apply(points.reshape(-1, grid.dimension)).reshape(points.shape)
-            parts.append(self.at(points, outside))
-        return replace(self, data=torch.cat(parts, dim=1), grid=grid)
+                points = transform.apply(points)
+            out[:, part] = source.at(points, outside).reshape(self.channels, *block.shape)
+        return replace(self, data=out, grid=grid)

@@ -31,7 +31,9 @@ class PointSet:
         p = torch.as_tensor(self.points, dtype=torch.float64)
         object.__setattr__(self, "points", p)
         if p.dim() != 2 or p.shape[1] not in (2, 3):
-            raise InputError(f"Points must be N rows of 2 or 3 coordinates, but their shape is {tuple(p.shape)}.")
+            raise InputError(
+                f"Points must be N rows of 2 or 3 coordinates, but their shape is {tuple(p.shape)}."
+            )
         if not bool(torch.isfinite(p).all()):
             bad = int((~torch.isfinite(p).all(dim=1)).nonzero()[0])
             raise InputError(f"Point {bad + 1} of {len(p)} has a coordinate that is not a finite number.")

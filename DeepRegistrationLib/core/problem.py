@@ -11,13 +11,22 @@ from .image import Image
 from .points import PointSet
 from .transform import Transform
 
+IMAGE_NAMES = (
+    "fixed",
+    "moving",
+    "fixed_mask",
+    "moving_mask",
+    "fixed_segmentation",
+    "moving_segmentation",
+)
+
 
 @dataclass(frozen=True)
 class RegistrationProblem:
     """Find T with moving(T(x)) like fixed(x).
 
-    Masks and segmentations may lie on grids of their own; landmarks are LPS mm, row i of fixed matching row i of
-    moving. `initial_transform` maps fixed to moving and is what `initialisation = given` starts from.
+    Masks and segmentations may lie on grids of their own; landmarks are LPS mm, row i of fixed matching row i
+    of moving. `initial_transform` maps fixed to moving and is what `initialisation = given` starts from.
     """
 
     fixed: Image
@@ -36,7 +45,7 @@ class RegistrationProblem:
 
     def images(self) -> Iterator[tuple[str, Image]]:
         """(name, image) of every image that was given."""
-        for name in ("fixed", "moving", "fixed_mask", "moving_mask", "fixed_segmentation", "moving_segmentation"):
+        for name in IMAGE_NAMES:
             image = getattr(self, name)
             if image is not None:
                 yield name, image

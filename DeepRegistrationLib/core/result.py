@@ -1,5 +1,5 @@
-"""What a registration gives back. Moved image, moved labels and the Jacobian are computed on demand, the same way
-for every method; numbers (Dice, TRE, ...) come from `metrics.evaluate`."""
+"""What a registration gives back. Moved image, moved labels and the Jacobian are computed on demand, the same
+way for every method; numbers (Dice, TRE, ...) come from `metrics.evaluate`."""
 
 from __future__ import annotations
 
@@ -63,13 +63,17 @@ class RegistrationResult:
         Raises InputError where the problem has no moving segmentation.
         """
         if self.problem.moving_segmentation is None:
-            raise InputError("No moving segmentation was given, so there are no labels to move; add one and run again.")
+            raise InputError(
+                "No moving segmentation was given, so there are no labels to move; add one and run again."
+            )
         return self.problem.moving_segmentation.resampled(self.grid, self.transform)
 
     def moved_landmarks(self) -> PointSet:
         """Fixed landmarks mapped to moving space: compare with the moving landmarks (TRE)."""
         if self.problem.fixed_landmarks is None:
-            raise InputError("No fixed landmarks were given, so there are none to move; add them and run again.")
+            raise InputError(
+                "No fixed landmarks were given, so there are none to move; add them and run again."
+            )
         return self.problem.fixed_landmarks.mapped(self.transform)
 
     def jacobian(self) -> Image:

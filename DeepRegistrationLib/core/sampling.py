@@ -12,7 +12,17 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .grid import ALIGN_CORNERS
+from .grid import ALIGN_CORNERS, Grid, apply_matrix_torch
+
+#: points handled at once where memory is to stay small; their coordinates fit a processor's cache
+BLOCK = 1 << 18
+
+_WORTH_SHARING = 4096
+
+
+def precise(device: torch.device) -> torch.dtype:
+    """The type for coordinates: float64, but float32 on Apple's mps, which has no other."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def sample_index(
@@ -30,29 +40,77 @@ def sample_index(
     d = index.shape[-1]
     if data.dim() != d + 1:
         raise ValueError(f"data of shape {tuple(data.shape)} does not fit {d}-D coordinates")
-    size = torch.tensor(data.shape[:0:-1], device=index.device, dtype=index.dtype)
     where = index.reshape(-1, d)
-    if nearest:
-        values = _gather_nearest(data, where)
-    else:
-        normalised = ((2 * where + 1) / size - 1).to(data.dtype)
-        flat = normalised.reshape((1,) * d + (-1, d))
-        values = F.grid_sample(
-            data[None], flat, mode="bilinear", padding_mode="border", align_corners=ALIGN_CORNERS
-        )[0].reshape(data.shape[0], -1)
+    values = _nearest(data, where) if nearest else _linear(data, where)
     if outside is not None:
-        inside = ((where >= -0.5) & (where < size - 0.5)).all(dim=-1)
-        values = torch.where(inside, values, torch.as_tensor(outside, dtype=values.dtype, device=values.device))
+        filler = torch.as_tensor(outside, dtype=values.dtype, device=values.device)
+        values = torch.where(_inside(data, where), values, filler)
     return values.reshape(data.shape[:1] + index.shape[:-1])
 
 
-def _gather_nearest(data: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+def sample_displaced(data: torch.Tensor, displacement: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """data(x + u(x)) at the voxel centres x of `grid`, the edge value held outside; linear.
+
+    data          (C, [Z,] Y, X) on `grid`
+    displacement  (d, [Z,] Y, X) mm along world axes on `grid`
+    Differentiable in both; without gradients it works piece by piece, with little memory.
+    """
+    def piece(part: slice, block: Grid) -> torch.Tensor:
+        u = torch.movedim(displacement[:, part], 0, -1)
+        points = block.index_points(u.device, u.dtype)
+        points[..., -1] += part.start
+        return sample_index(data, points + apply_matrix_torch(grid.mm_to_voxels, u), outside=None)
+
+    if torch.is_grad_enabled() and (data.requires_grad or displacement.requires_grad):
+        return piece(slice(0, grid.size[-1]), grid)
+    out = torch.empty((data.shape[0], *grid.shape), dtype=data.dtype, device=data.device)
+    for part, block in grid.blocks(BLOCK):
+        out[:, part] = piece(part, block)
+    return out
+
+
+def _inside(data: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """(N,) True up to half a voxel beyond the outer voxel centres."""
+    inside = torch.ones(where.shape[0], dtype=torch.bool, device=where.device)
+    for axis, coordinate in enumerate(where.unbind(-1)):
+        inside &= (coordinate >= -0.5) & (coordinate < data.shape[-1 - axis] - 0.5)
+    return inside
+
+
+def _linear(data: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    d = where.shape[-1]
+    size = torch.tensor(data.shape[:0:-1], device=where.device, dtype=where.dtype)
+    normalised = torch.addcmul(1 / size - 1, where, 2 / size).to(data.dtype)
+    # on the CPU grid_sample shares work between threads only along the batch axis
+    batch = _batch(data, len(where))
+    short = -len(where) % batch
+    if short:
+        normalised = F.pad(normalised, (0, 0, 0, short))
+    values = F.grid_sample(
+        data.expand(batch, *data.shape),
+        normalised.reshape((batch,) + (1,) * (d - 1) + (-1, d)),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=ALIGN_CORNERS,
+    )
+    values = values.reshape(batch, data.shape[0], -1).transpose(0, 1).reshape(data.shape[0], -1)
+    return values[:, : len(where)]
+
+
+def _batch(data: torch.Tensor, points: int) -> int:
+    """Into how many equal parts the points are cut; one where each part would make a gradient of data."""
+    needs_gradient = data.requires_grad and torch.is_grad_enabled()
+    if data.device.type != "cpu" or points < _WORTH_SHARING or needs_gradient:
+        return 1
+    return torch.get_num_threads()
+
+
+def _nearest(data: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
     # floor(i + 0.5) rounds halves up, as ITK does; torch.round would go to even
-    rounded = torch.floor(where + 0.5).long()
     flat = torch.zeros(where.shape[0], dtype=torch.long, device=where.device)
     stride = 1
-    for axis in range(where.shape[-1]):
+    for axis, coordinate in enumerate(where.unbind(-1)):
         n = data.shape[-1 - axis]
-        flat += rounded[:, axis].clamp(0, n - 1) * stride
+        flat += torch.floor(coordinate + 0.5).clamp(0, n - 1).long() * stride
         stride *= n
     return data.reshape(data.shape[0], -1)[:, flat]

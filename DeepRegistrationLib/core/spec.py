@@ -4,7 +4,7 @@ Parameters are a frozen dataclass whose fields are annotated:
 
     @dataclass(frozen=True)
     class Parameters:
-        iterations: Annotated[int, Range(1, 500), Title("Iterations"), Help("Adam steps at the finest level.")] = 80
+        iterations: Annotated[int, Range(1, 500), Title("Iterations"), Help("Adam steps.")] = 80
 
 Nothing here imports torch or Slicer.
 """
@@ -102,7 +102,7 @@ class Parameter:
         if self.range is not None and not self.range.minimum <= converted <= self.range.maximum:
             raise InputError(
                 f"{self.name}={value!r} is out of range; give {self._wanted()} "
-                f"between {self.range.minimum:g} and {self.range.maximum:g}{' ' + self.unit if self.unit else ''}."
+                f"between {self.range.minimum:g} and {self.range.maximum:g} {self.unit}".rstrip() + "."
             )
         return converted
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 
 from .grid import Grid
+from .sampling import BLOCK, precise
 
 
 class Transform(ABC):
@@ -33,7 +34,7 @@ class Transform(ABC):
 
     @abstractmethod
     def apply(self, points: torch.Tensor) -> torch.Tensor:
-        """(N, d) fixed-space points -> (N, d) moving-space points, in the type and on the device of `points`."""
+        """(N, d) fixed-space points -> (N, d) moving-space points, of the same type and device."""
 
     @abstractmethod
     def inverse(self) -> Inverse:
@@ -47,14 +48,17 @@ class Transform(ABC):
     def to(self, device: torch.device | str) -> Transform:
         """The same transform with its tensors on `device`."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the transform's own tensors are, which is where it is evaluated fastest."""
+        return torch.device("cpu")
+
     def displacement(self, grid: Grid) -> torch.Tensor:
         """(d, [Z,] Y, X) float32 mm, components x, y[, z] along world axes: T(x) - x at the voxel centres."""
-        out = torch.empty((grid.dimension, *grid.shape), dtype=torch.float32)
-        for k in range(grid.shape[0]):
-            block = grid.cropped([0] * (grid.dimension - 1) + [k], (*grid.size[:-1], 1))
-            x = block.world_points(dtype=torch.float64).reshape(-1, grid.dimension)
-            u = (self.apply(x) - x).to(torch.float32)
-            out[:, k] = u.T.reshape(grid.dimension, *grid.shape[1:])
+        out = torch.empty((grid.dimension, *grid.shape), dtype=torch.float32, device=self.device)
+        for part, block in grid.blocks(BLOCK):
+            x = block.world_points(out.device, precise(out.device)).reshape(-1, grid.dimension)
+            out[:, part] = (self.apply(x) - x).T.reshape(grid.dimension, *block.shape)
         return out
 
 

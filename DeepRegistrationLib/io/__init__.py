@@ -1,4 +1,4 @@
-"""Images, segmentations, transforms and landmarks from and to files; see each function for formats and errors."""
+"""Images, segmentations, transforms and landmarks from and to files."""
 
 from .convert import from_sitk, to_sitk
 from .images import read_image, write_image

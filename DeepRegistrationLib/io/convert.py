@@ -1,7 +1,7 @@
 """Image <-> SimpleITK image.
 
-Number types: torch has no full set of unsigned types, so unsigned 16 and 32 bit become the smallest signed type that
-holds the values; 64-bit floats become 32-bit ones, all others stay as they are, to save memory.
+Number types: torch has no full set of unsigned types, so unsigned 16 and 32 bit become the smallest signed
+type that holds the values; 64-bit floats become 32-bit ones, all others stay as they are, to save memory.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ def grid_of(image: sitk.Image) -> Grid:
 def from_sitk(image: sitk.Image, kind: ImageKind = ImageKind.INTENSITY) -> Image:
     """Channels first, on the same grid. Labels become whole numbers, masks 0 and 1 (uint8).
 
-    Raises InputError for a dimension other than 2 or 3, for complex values, and for labels that are not whole numbers.
+    Raises InputError for a dimension other than 2 or 3, for complex values, and for broken labels.
     """
     image = _without_empty_axes(image)
     if image.GetDimension() not in (2, 3):
         raise InputError(
             f"An image of 2 or 3 dimensions is wanted, but this one has {image.GetDimension()}: size "
-            f"{' x '.join(map(str, image.GetSize()))}; save the one volume to be registered as a file of its own."
+            f"{' x '.join(map(str, image.GetSize()))}; save the one volume to be registered as a file of its "
+            "own."
         )
     if image.GetPixelID() in _COMPLEX:
         raise InputError("The image holds complex numbers; save its magnitude and give that.")

@@ -59,7 +59,8 @@ def read_sitk(path: AnyPath) -> sitk.Image:
         image = reader.Execute()
     except (RuntimeError, Damaged) as error:
         raise InputError(_unreadable(file, error)) from error
-    if file.suffix.lower() in PICTURE_ENDINGS and image.GetNumberOfComponentsPerPixel() == _ALPHA_AFTER_COLOURS:
+    components = image.GetNumberOfComponentsPerPixel()
+    if file.suffix.lower() in PICTURE_ENDINGS and components == _ALPHA_AFTER_COLOURS:
         image = sitk.Compose([sitk.VectorIndexSelectionCast(image, k) for k in range(3)])
     return image
 
@@ -88,8 +89,8 @@ def _check_shape(file: Path, reader: sitk.ImageFileReader) -> None:
         size.pop()
     if len(size) > 3:
         raise InputError(
-            f"{str(file)!r} is a series of {int(np.prod(size[3:]))} volumes ({' x '.join(map(str, size))}), but one "
-            "volume is wanted; save the one to be registered as a file of its own."
+            f"{str(file)!r} is a series of {int(np.prod(size[3:]))} volumes ({' x '.join(map(str, size))}), "
+            "but one volume is wanted; save the one to be registered as a file of its own."
         )
 
 
@@ -103,8 +104,14 @@ def _unreadable(file: Path, error: Exception) -> str:
             "correct the header or resample the image first."
         )
     if "Unable to determine ImageIO" in text:
-        return f"The file {str(file)!r} is no image in a known format; give NIfTI, NRRD, MetaImage, PNG or DICOM."
-    return f"The image file {str(file)!r} could not be read ({reason(error)}); it is damaged or of an unknown kind."
+        return (
+            f"The file {str(file)!r} is no image in a known format; give NIfTI, NRRD, MetaImage, PNG or "
+            "DICOM."
+        )
+    return (
+        f"The image file {str(file)!r} could not be read ({reason(error)}); it is damaged or of an unknown "
+        "kind."
+    )
 
 
 def _read_dicom_folder(folder: Path) -> sitk.Image:
@@ -113,18 +120,21 @@ def _read_dicom_folder(folder: Path) -> sitk.Image:
         raise InputError(f"The folder {str(folder)!r} holds no DICOM series; give an image file.")
     if len(series) > 1:
         raise InputError(
-            f"The folder {str(folder)!r} holds {len(series)} DICOM series; put the one wanted in a folder of its own."
+            f"The folder {str(folder)!r} holds {len(series)} DICOM series; put the one wanted in a folder of "
+            "its own."
         )
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
     try:
         image = reader.Execute()
     except RuntimeError as error:
-        raise InputError(f"The DICOM series in {str(folder)!r} could not be read ({reason(error)}).") from error
+        raise InputError(
+            f"The DICOM series in {str(folder)!r} could not be read ({reason(error)})."
+        ) from error
     uneven = "ITK_non_uniform_sampling_deviation"
     if image.HasMetaDataKey(uneven) and float(image.GetMetaData(uneven)) > _UNEVEN * image.GetSpacing()[-1]:
         raise InputError(
-            f"The slices of the DICOM series in {str(folder)!r} are not evenly spaced (a slice may be missing); "
-            "load it in Slicer and save it as a volume."
+            f"The slices of the DICOM series in {str(folder)!r} are not evenly spaced "
+            "(a slice may be missing); load it in Slicer and save it as a volume."
         )
     return image

@@ -1,7 +1,7 @@
 """Whether a NIfTI or NRRD file holds all the values its header announces.
 
-ITK reads a NIfTI file that was cut short without an error, the missing slices full of zeros, and writes NIfTI and
-compressed NRRD to a full disk without one too. Both would go unnoticed into a registration, so they are checked.
+ITK reads a NIfTI file that was cut short without an error, the missing slices full of zeros, and writes NIfTI
+and compressed NRRD to a full disk without one too. Both would go unnoticed into a registration.
 """
 
 from __future__ import annotations

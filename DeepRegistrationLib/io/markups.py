@@ -1,7 +1,7 @@
 """Texts of Slicer's markups files: JSON (.mrk.json, schema 1.0.3) and the older FCSV.
 
-Facts of the formats are from Slicer's vtkMRMLMarkupsJsonStorageNode and vtkMRMLMarkupsFiducialStorageNode: JSON is LPS
-unless it says RAS; FCSV is RAS unless it says LPS, and writes 0 for RAS and 1 for LPS in its old versions.
+Facts of the formats are from Slicer's vtkMRMLMarkupsJsonStorageNode and vtkMRMLMarkupsFiducialStorageNode:
+JSON is LPS unless it says RAS; FCSV is RAS unless it says LPS, old versions write 0 for RAS, 1 for LPS.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ _RAS_TO_LPS = {"LPS": 1.0, "1": 1.0, "RAS": -1.0, "0": -1.0}
 #: directions of a point that has none of its own: the RAS axes, in LPS
 _ORIENTATION = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0]
 
-_FCSV_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID".split(",")
+_FCSV_COLUMNS = ["id", "x", "y", "z", "ow", "ox", "oy", "oz", "vis", "sel", "lock", "label", "desc"]
+_FCSV_COLUMNS += ["associatedNodeID"]
 #: files without a version are of Slicer 3
-_FCSV_OLD_COLUMNS = "label,x,y,z,sel,vis".split(",")
+_FCSV_OLD_COLUMNS = ["label", "x", "y", "z", "sel", "vis"]
 _FCSV_POSITION_STATUS = 14
 _DEFINED = "2"
 
@@ -42,12 +43,18 @@ def parse_markups(text: str) -> PointSet:
         content = json.loads(text)
     except json.JSONDecodeError as error:
         line = text.splitlines()[error.lineno - 1] if text.splitlines() else ""
-        raise InputError(f"Line {error.lineno} is {line.strip()[:80]!r}, which is not JSON; save it again.") from None
+        raise InputError(
+            f"Line {error.lineno} is {line.strip()[:80]!r}, which is not JSON; save it again."
+        ) from None
     markups = content.get("markups") if isinstance(content, Mapping) else None
     if not isinstance(markups, list) or not all(isinstance(m, Mapping) for m in markups):
-        raise InputError("It is JSON but not a Slicer markups file; save the point list from Slicer as .mrk.json.")
+        raise InputError(
+            "It is JSON but not a Slicer markups file; save the point list from Slicer as .mrk.json."
+        )
     if len(markups) != 1:
-        raise InputError(f"It holds {len(markups)} markups, but one list of points is wanted; save it by itself.")
+        raise InputError(
+            f"It holds {len(markups)} markups, but one list of points is wanted; save it by itself."
+        )
     markup = markups[0]
     units = markup.get("coordinateUnits") or "mm"
     if units not in ("mm", ["mm", "UCUM", "millimeter"]):
@@ -131,7 +138,9 @@ def _sign(system: str) -> float:
     """+1 where x and y are LPS, -1 where they are RAS."""
     found = _RAS_TO_LPS.get(system.strip().upper())
     if found is None:
-        raise InputError(f"Its coordinate system is {system!r}, but LPS or RAS is wanted; save it again in one of them.")
+        raise InputError(
+            f"Its coordinate system is {system!r}, but LPS or RAS is wanted; save it again in one of them."
+        )
     return found
 
 
@@ -161,7 +170,9 @@ def _fcsv_point(line: str, number: int, columns: Sequence[str]) -> tuple[list[fl
     name = fields[at].strip() if at < len(fields) else ""
     status = fields[_FCSV_POSITION_STATUS] if len(fields) > _FCSV_POSITION_STATUS else _DEFINED
     if status != _DEFINED:
-        raise InputError(f"Line {number} is {line[:80]!r}, a point that was not placed; place it or delete it.")
+        raise InputError(
+            f"Line {number} is {line[:80]!r}, a point that was not placed; place it or delete it."
+        )
     return row, name
 
 

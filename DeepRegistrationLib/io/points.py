@@ -27,8 +27,8 @@ def read_points(path: AnyPath, *, dimension: int | None = None, grid: Grid | Non
     dimension  2 or 3 where it is known: the points of a flat markups file become 2-D ones
     grid       needed for files in voxel indices (elastix "index")
 
-    Plain text: one point a line, numbers separated by blanks, commas or semicolons, `#` starts a comment, a name may
-    stand before or after the numbers; "# CoordinateSystem = RAS" is honoured, else the numbers are LPS mm.
+    Plain text: one point a line, numbers separated by blanks, commas or semicolons, `#` starts a comment, a
+    name may stand before or after the numbers; "# CoordinateSystem = RAS" is honoured, else they are LPS mm.
     Raises InputError that quotes the line which is not understood.
     """
     file = readable(path, "landmark")
@@ -51,7 +51,9 @@ def read_points(path: AnyPath, *, dimension: int | None = None, grid: Grid | Non
 
 
 def write_points(points: PointSet, path: AnyPath) -> None:
-    """Writes the points whole or not at all, LPS mm; .mrk.json, .fcsv, .txt or .csv. Flat ones get z = 0 in Slicer's.
+    """Writes the points whole or not at all, LPS mm; .mrk.json, .fcsv, .txt or .csv.
+
+    Two-dimensional points get z = 0 in Slicer's formats.
 
     Raises OutputError for an unknown ending and failures of writing.
     """
@@ -107,7 +109,9 @@ def _elastix(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], bool]
     """The rows behind elastix's header, a line "point" or "index" and one with their number."""
     indices = lines[0][1].lower() == "index"
     if len(lines) < 2 or not lines[1][1].isdigit():
-        raise InputError(f"Line {lines[0][0]} says {lines[0][1]!r}, so the next one must be the number of points.")
+        raise InputError(
+            f"Line {lines[0][0]} says {lines[0][1]!r}, so the next one must be the number of points."
+        )
     announced = int(lines[1][1])
     if announced != len(lines) - 2:
         raise InputError(f"It announces {announced} points but holds {len(lines) - 2}; correct the file.")
@@ -127,7 +131,9 @@ def _rows(lines: Iterable[tuple[int, str]]) -> tuple[list[list[float]], list[str
         if len(words) not in (2, 3) or not all(_is_number(w) for w in words):
             raise InputError(f"Line {number} is {line!r}, but two or three numbers are wanted.")
         if rows and len(words) != len(rows[0]):
-            raise InputError(f"Line {number} is {line!r}, {len(words)} numbers where the first point has {len(rows[0])}.")
+            raise InputError(
+                f"Line {number} is {line!r}, {len(words)} numbers where the first point has {len(rows[0])}."
+            )
         rows.append([float(w) for w in words])
         names.append(name)
     return rows, names
@@ -155,6 +161,8 @@ def _of_dimension(points: PointSet, dimension: int | None) -> PointSet:
     flat = points.points
     if dimension == 2 and bool((flat[:, 2] == flat[0, 2]).all()):
         return PointSet(flat[:, :2].clone(), points.labels, points.names)
-    raise InputError(f"Its points have {points.dimension} coordinates, but the images have {dimension} dimensions.")
+    raise InputError(
+        f"Its points have {points.dimension} coordinates, but the images have {dimension} dimensions."
+    )
 
 

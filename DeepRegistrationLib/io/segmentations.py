@@ -1,4 +1,4 @@
-"""Segmentations: label maps in any image format, and Slicer's .seg.nrrd with its segments' names, colours and terms.
+"""Segmentations: label maps in any image format, and Slicer's .seg.nrrd with names, colours and terminology.
 
 The keys of .seg.nrrd (Segment0_Name, Segment0_LabelValue, Segment0_Layer ...) are those of Slicer's
 vtkMRMLSegmentationStorageNode.
@@ -42,8 +42,9 @@ class _Segment:
 def read_segmentation(path: AnyPath) -> Image:
     """A label map (kind LABELS) with the names of its segments where the file has them.
 
-    Segments that overlap, in several layers of a .seg.nrrd, are merged: where two cover a voxel the later segment of
-    the file wins. Label values are those of the file unless two layers use the same one; then they are counted from 1.
+    Segments that overlap, in several layers of a .seg.nrrd, are merged: where two cover a voxel the later
+    segment of the file wins. Label values are those of the file unless two segments use the same one; then
+    all are counted from 1 in the order of the file.
     Raises InputError as `read_image` does, and for values that are not whole numbers.
     """
 
@@ -64,25 +65,29 @@ def read_segmentation(path: AnyPath) -> Image:
 
 
 def write_segmentation(image: Image, path: AnyPath, like: AnyPath | None = None) -> None:
-    """Writes a label map, in the smallest type that holds it; a name ending in .seg.nrrd makes Slicer's segmentation.
+    """Writes a label map, in the smallest type that holds it, or Slicer's segmentation for .seg.nrrd.
 
-    like  a .seg.nrrd whose colours, terminology and order of segments are taken over, for the label values that
-          `read_segmentation` gives it
+    like  a .seg.nrrd whose colours, terminology and order of segments are taken over, for the label values
+          that `read_segmentation` gives it
 
     Whole or not at all; raises OutputError as `write_image` does.
     """
     required_ending(path, VOLUME_ENDINGS, "segmentation")
     labels = image.data[:1].detach().cpu()
-    most = int(labels.max()) if labels.numel() else 0
-    least = int(labels.min()) if labels.numel() else 0
-    small = torch.uint8 if 0 <= least and most < 256 else torch.int16 if -(2**15) <= least and most < 2**15 else torch.int32
-    itk = to_sitk(Image(labels.to(small), image.grid, ImageKind.LABELS))
+    itk = to_sitk(Image(labels.to(_smallest(labels)), image.grid, ImageKind.LABELS))
     if str(path).lower().endswith(".seg.nrrd"):
         source = _segments(described(like, lambda: read_sitk(like))) if like is not None else []
         for key, value in _header(image, labels[0].numpy(), source).items():
             itk.SetMetaData(key, value)
     # label maps shrink about a hundredfold
     write_sitk(itk, path, compress=True)
+
+
+def _smallest(labels: torch.Tensor) -> torch.dtype:
+    least, most = (int(v) for v in torch.aminmax(labels))
+    if least >= 0 and most < 2**8:
+        return torch.uint8
+    return torch.int16 if max(-least - 1, most) < 2**15 else torch.int32
 
 
 def _segments(image: sitk.Image) -> list[_Segment]:
@@ -110,7 +115,9 @@ def _merged(layers: torch.Tensor, segments: Sequence[_Segment]) -> torch.Tensor:
     out = torch.zeros((1, *layers.shape[1:]), dtype=small)
     for s in segments:
         if s.layer >= layers.shape[0]:
-            raise InputError(f"Segment {s.name!r} is said to be in layer {s.layer}, but there are {layers.shape[0]}.")
+            raise InputError(
+                f"Segment {s.name!r} is said to be in layer {s.layer}, but there are {layers.shape[0]}."
+            )
         out[0][layers[s.layer] == s.label] = s.merged
     return out
 

@@ -1,22 +1,24 @@
 """Transforms in ITK's files (.tfm, .txt, .h5, .mat) and as displacement field images (.nrrd, .nii.gz, .mha).
 
-What is written maps fixed-space points to moving-space points in LPS millimetres, which is what SimpleITK's and
-Slicer's resampling take and what ANTs and elastix call the forward transform of images.
+What is written maps fixed-space points to moving-space points in LPS millimetres, as SimpleITK's and Slicer's
+resampling want it.
 
-A dense field is written on the grid it is asked on, without a border of zeros. Inside that grid, up to half a voxel
-beyond the outer voxel centres, ITK and Slicer agree with this library. Further out ITK and this library take zero
-displacement while Slicer holds the edge value; a border of zeros would make them agree, but it would bend the
-outermost half voxel of the fixed image and tear space wherever the displacement at the edge is large, as after an
-affine pre-alignment, and Slicer could then not invert the field there.
+A dense field is written on the grid it is asked on, without a border of zeros. Inside that grid, up to half a
+voxel beyond the outer voxel centres, ITK and Slicer agree with this library. Further out ITK and this library
+take zero displacement while Slicer holds the edge value. A border of zeros would make them agree, but it
+would bend the outermost half voxel of the fixed image, and it would tear space wherever the displacement at
+the edge is large, as after an affine pre-alignment, so that Slicer could not invert the transform there.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 import torch
+from numpy.typing import NDArray
 
 from ..core.errors import InputError, OutputError
 from ..core.grid import Grid
@@ -67,7 +69,9 @@ def write_transform(
         write_sitk(field_to_sitk(transform, grid), path, compress)
         return
     if not transform.is_linear and suffix not in _DENSE_ENDINGS:
-        raise OutputError(f"{str(path)!r} holds linear transforms only; end the name in .nrrd, .nii.gz or .h5.")
+        raise OutputError(
+            f"{str(path)!r} holds linear transforms only; end the name in .nrrd, .nii.gz or .h5."
+        )
     itk = to_sitk_transform(transform, grid)
     with replacing(path, suffix) as temporary:
         sitk.WriteTransform(itk, str(temporary))
@@ -83,7 +87,9 @@ def field_to_sitk(transform: Transform, grid: Grid | None = None) -> sitk.Image:
     """
     grid = grid or _own_grid(transform)
     if grid is None:
-        raise OutputError("To write a transform as a displacement field its grid is needed; give the fixed image's.")
+        raise OutputError(
+            "To write a transform as a displacement field its grid is needed; give the fixed image's."
+        )
     return _vector_image(transform.displacement(grid).detach().cpu(), grid)
 
 
@@ -95,7 +101,7 @@ def field_from_sitk(image: sitk.Image) -> DisplacementField:
             f"It holds {components} value(s) a voxel in {d}-D and is no displacement field, which has one "
             "component for each axis; give a transform file."
         )
-    values = sitk.GetArrayFromImage(image).astype(np.float32, copy=False)
+    values = np.asarray(sitk.GetArrayFromImage(image), dtype=np.float32)
     if not np.isfinite(values).all():
         raise InputError("The displacement field holds values that are not finite numbers; export it again.")
     field = torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, -1, 0)))
@@ -103,7 +109,7 @@ def field_from_sitk(image: sitk.Image) -> DisplacementField:
 
 
 def _vector_image(field: torch.Tensor, grid: Grid, dtype: type = np.float32) -> sitk.Image:
-    values = np.ascontiguousarray(np.moveaxis(field.numpy(), 0, -1), dtype=dtype)
+    values: NDArray[Any] = np.ascontiguousarray(np.moveaxis(field.numpy(), 0, -1), dtype=dtype)
     return with_geometry(sitk.GetImageFromArray(values, isVector=True), grid)
 
 
@@ -119,8 +125,8 @@ def _own_grid(transform: Transform) -> Grid | None:
 def to_sitk_transform(transform: Transform, grid: Grid | None = None) -> sitk.Transform:
     """The same map as a SimpleITK transform.
 
-    Linear ones become an AffineTransform. Others are sampled on `grid` where one is given; without it, fields keep
-    their own grids and compositions stay compositions.
+    Linear ones become an AffineTransform. Others are sampled on `grid` where one is given; without it, fields
+    keep their own grids and compositions stay compositions.
     """
     d = transform.dimension
     if transform.is_linear:
@@ -132,7 +138,9 @@ def to_sitk_transform(transform: Transform, grid: Grid | None = None) -> sitk.Tr
         return out
     grid = grid or _own_grid(transform)
     if grid is None:
-        raise OutputError("To hand this transform to ITK a grid to sample it on is needed; give the fixed image's.")
+        raise OutputError(
+            "To hand this transform to ITK a grid to sample it on is needed; give the fixed image's."
+        )
     field = transform.displacement(grid).detach().cpu()
     return sitk.DisplacementFieldTransform(_vector_image(field, grid, np.float64))
 
@@ -140,7 +148,7 @@ def to_sitk_transform(transform: Transform, grid: Grid | None = None) -> sitk.Tr
 def from_sitk_transform(transform: sitk.Transform, grid: Grid | None = None) -> Transform:
     """The same map as a Transform of this library; see `read_transform` for `grid`.
 
-    Raises InputError for kinds other than linear ones, displacement fields, B-splines and compositions of these.
+    Raises InputError for kinds other than linear ones, displacement fields, B-splines and their compositions.
     """
     transform = transform.Downcast()
     d = transform.GetDimension()
@@ -158,7 +166,9 @@ def from_sitk_transform(transform: sitk.Transform, grid: Grid | None = None) -> 
         return _sampled(transform, grid or _spline_grid(transform))
     if transform.IsLinear():
         return _affine_from_sitk(transform)
-    raise InputError(f"A transform of the kind {transform.GetName()} is not known here; export it as a field.")
+    raise InputError(
+        f"A transform of the kind {transform.GetName()} is not known here; export it as a field."
+    )
 
 
 def as_affine(transform: Transform) -> Affine:
@@ -182,7 +192,7 @@ def _affine_from_sitk(transform: sitk.Transform) -> Affine:
     # any linear transform, whatever its parameters and centre are, is known from d + 1 of its points
     d = transform.GetDimension()
     zero = np.array(transform.TransformPoint([0.0] * d))
-    columns = [np.array(transform.TransformPoint([float(k == axis) for k in range(d)])) - zero for axis in range(d)]
+    columns = [np.array(transform.TransformPoint(unit)) - zero for unit in np.eye(d).tolist()]
     return Affine(np.stack(columns, axis=1), zero)
 
 
@@ -195,7 +205,7 @@ def _sampled(transform: sitk.Transform, grid: Grid) -> DisplacementField:
 
 
 def _spline_grid(transform: sitk.BSplineTransform) -> Grid:
-    """The domain of the spline, whose edges are the grid's edges: a spline is zero outside its domain, as a field is."""
+    """The domain of the spline from edge to edge: outside a spline is zero, as a field is."""
     mesh = transform.GetTransformDomainMeshSize()
     size = [min(_MOST_SAMPLES, _SAMPLES_A_CELL * m) for m in mesh]
     extent = transform.GetTransformDomainPhysicalDimensions()

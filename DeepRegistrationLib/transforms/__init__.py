@@ -1,7 +1,8 @@
 """Concrete transforms, all mapping fixed-space LPS mm to moving-space LPS mm."""
 
 from .affine import Affine
-from .compose import Composition, compose
+from .compose import compose
+from .composition import Composition
 from .displacement import DisplacementField
 from .velocity import VelocityField
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..core.errors import InputError
-from ..core.grid import Grid
+from ..core.grid import Grid, apply_matrix_torch
 from ..core.transform import Inverse, Transform
 
 
@@ -29,7 +29,9 @@ class Affine(Transform):
                 f"{tuple(self.matrix.shape)} and {d} came."
             )
         if not bool(torch.isfinite(self.matrix).all() and torch.isfinite(self.translation).all()):
-            raise InputError("The affine transform holds a number that is not finite; correct the transform file.")
+            raise InputError(
+                "The affine transform holds a number that is not finite; correct the transform file."
+            )
 
     @classmethod
     def identity(cls, dimension: int) -> Affine:
@@ -68,8 +70,7 @@ class Affine(Transform):
         return True
 
     def apply(self, points: torch.Tensor) -> torch.Tensor:
-        a = self.matrix.to(points.device, points.dtype)
-        return points @ a.T + self.translation.to(points.device, points.dtype)
+        return apply_matrix_torch(self.homogeneous, points)
 
     def inverse(self) -> Inverse:
         a = self.matrix.numpy()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from ..core.grid import Grid
+from ..core.sampling import BLOCK
 
 
 def determinant(displacement: torch.Tensor, grid: Grid) -> torch.Tensor:
@@ -16,15 +16,29 @@ def determinant(displacement: torch.Tensor, grid: Grid) -> torch.Tensor:
 
     Central differences inside, one-sided at the border; an axis of one voxel has derivative 0.
     """
+    parts = []
+    last = grid.size[-1]
+    for part, _ in grid.blocks(BLOCK):
+        # one more slice at each side for the differences, cut off again
+        start, stop = max(0, part.start - 1), min(last, part.stop + 1)
+        piece = _determinant(displacement[:, start:stop], grid)
+        parts.append(piece[part.start - start : part.stop - start])
+    return torch.cat(parts)
+
+
+def _determinant(displacement: torch.Tensor, grid: Grid) -> torch.Tensor:
     d = grid.dimension
-    inverse = np.linalg.inv(grid.index_to_world[:d, :d])  # d index / d world
+    inverse = grid.world_to_index[:d, :d]  # d index / d world
     by_index = [_derivative(displacement, axis=displacement.dim() - 1 - k) for k in range(d)]
     rows = []
     for c in range(d):
         row = []
         for w in range(d):
-            g = sum(float(inverse[k, w]) * by_index[k][c] for k in range(d) if inverse[k, w] != 0)
-            row.append(g + 1.0 if c == w else g)
+            g = torch.full_like(by_index[0][c], 1.0 if c == w else 0.0)
+            for k in range(d):
+                if inverse[k, w] != 0:
+                    g = g + float(inverse[k, w]) * by_index[k][c]
+            row.append(g)
         rows.append(row)
     if d == 2:
         return rows[0][0] * rows[1][1] - rows[0][1] * rows[1][0]

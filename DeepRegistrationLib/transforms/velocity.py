@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..core.grid import Grid, apply_matrix_torch
-from ..core.sampling import sample_index
+from ..core.grid import Grid
+from ..core.sampling import sample_displaced
 from ..core.transform import Inverse, Transform
 from .displacement import DisplacementField
 from .inverse import inverse_residual
@@ -34,6 +34,10 @@ class VelocityField(Transform):
     def is_linear(self) -> bool:
         return False
 
+    @property
+    def device(self) -> torch.device:
+        return self.velocity.device
+
     def apply(self, points: torch.Tensor) -> torch.Tensor:
         return self._field.apply(points)
 
@@ -55,11 +59,7 @@ class VelocityField(Transform):
 
 def exponential(velocity: torch.Tensor, grid: Grid, steps: int) -> torch.Tensor:
     """Displacement (d, [Z,] Y, X) mm of the unit-time flow of `velocity`; the edge value is held outside."""
-    points = grid.index_points(velocity.device, velocity.dtype)
-    linear = grid.world_to_index.copy()
-    linear[:-1, -1] = 0  # displacements have no origin
     u = velocity / 2**steps
     for _ in range(steps):
-        moved = points + apply_matrix_torch(linear, torch.movedim(u, 0, -1))
-        u = u + sample_index(u, moved, outside=None)
+        u = u + sample_displaced(u, u, grid)
     return u
