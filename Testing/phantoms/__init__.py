@@ -8,8 +8,11 @@ Any grids will do: oblique, left-handed, anisotropic, anywhere in the world. Ana
 middle of the fixed grid, upright in LPS; `placement` sets the moving patient elsewhere.
 """
 
+from .abdomen import abdomen
+from .brain import brain
 from .case import PhantomCase
 from .motion import Motion, random_bumps
 from .thorax import thorax
+from .tori import tori
 
 __all__ = ["Motion", "PhantomCase", "abdomen", "brain", "random_bumps", "thorax", "tori"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,13 @@ from DeepRegistrationLib.core.problem import RegistrationProblem
 from DeepRegistrationLib.core.transform import Transform
 from DeepRegistrationLib.transforms import Affine, compose
 
-from .motion import Motion
+from .motion import Field, Motion
 
 #: anatomy mm (N, d) float32, edge mm -> values (N,) float32, labels (N,) uint8
 Anatomy = Callable[[torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]]
 
-_CHUNK = 400_000
+#: points worked on at once: they stay in the processor's cache
+_CHUNK = 30_000
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def make_case(
     subject: Subject,
     grid_fixed: Grid,
     grid_moving: Grid,
-    motion: Callable[[torch.Tensor], torch.Tensor] | None,
+    motion: Field | None,
     *,
     placement: Affine | None,
     noise: float,
@@ -77,6 +79,24 @@ def make_case(
     motion     displacement (N, d) at anatomy points (N, d); None for none
     placement  fixed world -> moving world; None leaves the moving patient where the fixed one lies
     """
+    with _one_thread():
+        return _make_case(
+            subject, grid_fixed, grid_moving, motion, placement=placement, noise=noise, seed=seed, unit=unit, floor=floor
+        )
+
+
+def _make_case(
+    subject: Subject,
+    grid_fixed: Grid,
+    grid_moving: Grid,
+    motion: Field | None,
+    *,
+    placement: Affine | None,
+    noise: float,
+    seed: int,
+    unit: str | None,
+    floor: float | None,
+) -> PhantomCase:
     d = grid_fixed.dimension
     centre = torch.from_numpy(grid_fixed.centre)
     place = placement or Affine.identity(d)
@@ -113,6 +133,17 @@ def make_case(
         moving_landmarks=marks_moving,
     )
     return PhantomCase(problem, truth)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Pieces are small enough for the cache; threads on them would wait for each other more than work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _source_points(grid: Grid, place: Affine, moves: Motion | None) -> torch.Tensor:

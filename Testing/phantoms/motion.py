@@ -14,7 +14,8 @@ from DeepRegistrationLib.core.transform import Inverse, Transform
 Field = Callable[[torch.Tensor], torch.Tensor]
 
 TOLERANCE_MM = 1e-3
-_CHUNK = 400_000
+#: points worked on at once: they stay in the processor's cache
+_CHUNK = 30_000
 
 
 class Motion(Transform):

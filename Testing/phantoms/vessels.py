@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +13,15 @@ import torch
 _CELL = 16.0  # mm; capsules are looked up by the cube a point lies in
 _GENERATIONS = 8
 _REACH = 4.0  # mm round a capsule within which its distance is exact
+
+
+class _Table(NamedTuple):
+    """Capsules of cube c, numbered row by row from cube `low`: `listed[first[c]:first[c + 1]]`."""
+
+    low: torch.Tensor
+    shape: tuple[int, ...]
+    first: torch.Tensor
+    listed: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -27,11 +38,12 @@ class VesselTrees:
         out = torch.full((len(p),), 1e3)
         if not len(p):
             return out
-        low = torch.floor(p.amin(dim=0) / _CELL).long()
-        shape = (torch.floor(p.amax(dim=0) / _CELL).long() - low + 1).tolist()
-        cell = torch.floor(p / _CELL).long() - low
-        code = (cell[:, 0] * shape[1] + cell[:, 1]) * shape[2] + cell[:, 2]
-        first, listed = self._table(low.numpy(), shape)
+        table = self._table
+        cell = torch.floor(p / _CELL).long() - table.low
+        code = (cell[:, 0] * table.shape[1] + cell[:, 1]) * table.shape[2] + cell[:, 2]
+        outside = ((cell < 0) | (cell >= torch.tensor(table.shape))).any(dim=1)
+        code[outside] = 0  # a cube of the rim, which holds no capsule
+        first, listed = table.first, table.listed
         count = (first[1:] - first[:-1])[code]
         # every (point, capsule) pair that shares a cube, laid out flat
         point = torch.repeat_interleave(torch.arange(len(p)), count)
@@ -48,8 +60,12 @@ class VesselTrees:
         along = ((q * axis).sum(1) / axis.square().sum(1)).clamp(0, 1)
         return (q - along[:, None] * axis).norm(dim=1) - radius
 
-    def _table(self, low: np.ndarray, shape: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Capsules of each cube: `listed[first[c]:first[c + 1]]`."""
+    @cached_property
+    def _table(self) -> _Table:
+        rim = self.radii.max() + _REACH + 2 * _CELL
+        low = np.floor((np.minimum(self.starts, self.ends).min(axis=0) - rim) / _CELL).astype(np.int64)
+        high = np.floor((np.maximum(self.starts, self.ends).max(axis=0) + rim) / _CELL).astype(np.int64)
+        shape = tuple(int(n) for n in high - low + 1)
         cells = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1).reshape(-1, 3)
         centres = (cells + low + 0.5) * _CELL
         axis = self.ends - self.starts
@@ -61,7 +77,9 @@ class VesselTrees:
             rows.append(np.linalg.norm(q - along[:, None] * v, axis=1) < r)
         near = np.array(rows).T
         first = np.concatenate([[0], np.cumsum(near.sum(axis=1))])
-        return torch.from_numpy(first), torch.from_numpy(np.nonzero(near)[1])
+        return _Table(
+            torch.from_numpy(low), shape, torch.from_numpy(first), torch.from_numpy(np.nonzero(near)[1])
+        )
 
 
 def grow(seed: int, lungs: Callable[[np.ndarray], np.ndarray]) -> VesselTrees:
