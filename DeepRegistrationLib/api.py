@@ -12,6 +12,7 @@ from .core.progress import Progress, ProgressReport
 
 if TYPE_CHECKING:
     from .core.image import Image
+    from .core.spec import MethodSpec
     from .metrics import Evaluation
 
 Listener = Callable[[ProgressReport], None]
@@ -122,11 +123,11 @@ def evaluate(result: Any) -> Evaluation:
     return measure(result)
 
 
-def methods() -> dict[str, str]:
-    """Title by id of every method."""
+def methods() -> list[MethodSpec]:
+    """What every method declares: `for method in dr.methods(): print(method.id, method.title)`."""
     from .methods import registry
 
-    return {spec.id: spec.title for spec in registry()}
+    return list(registry())
 
 
 def describe(method: str) -> str:

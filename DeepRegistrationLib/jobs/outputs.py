@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from ..core.result import RegistrationResult
     from ..metrics import Evaluation
 
-#: names of the outputs every registration may leave, for removing those of an earlier one
-_JSON = ("metrics", "provenance")
-_OWN_STEMS = ("transform", "inverse", "moved", "segmentation", "jacobian")
-_SUFFIXES = (".tfm", ".nrrd", ".nii.gz")
-
 
 def write_outputs(
     result: RegistrationResult,
@@ -51,6 +46,7 @@ def write_outputs(
     result that this one lacks are removed. Raises OutputError; nothing half-written is left then.
     """
     target = prepare_folder(folder)
+    earlier = _files_of_earlier_result(target)
     staging = None
     try:
         staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=target))
@@ -72,7 +68,9 @@ def write_outputs(
             shutil.rmtree(staging, ignore_errors=True)
         with contextlib.suppress(OSError):
             target.rmdir()  # only succeeds where nothing was written into a folder made for this
-    _remove_stale(target, set(files.values()))
+    for name in earlier - set(files.values()):
+        with contextlib.suppress(OSError):
+            (target / name).unlink()
     return files
 
 
@@ -202,8 +200,11 @@ def writing_failed(target: Path, error: BaseException, staging: Path | None = No
     return OutputError(f"Writing to {str(target)!r} failed ({error}); check the folder and run again.")
 
 
-def _remove_stale(folder: Path, kept: set[str]) -> None:
-    own = {stem + suffix for stem in _OWN_STEMS for suffix in _SUFFIXES} | {f"{stem}.json" for stem in _JSON}
-    for name in own - kept:
-        with contextlib.suppress(OSError):
-            (folder / name).unlink()
+def _files_of_earlier_result(folder: Path) -> set[str]:
+    """Names of the files that a result written here before has said to be its own."""
+    try:
+        with open(folder / "provenance.json", encoding="utf-8") as file:
+            named = json.load(file)["files"].values()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
+    return {name for name in named if isinstance(name, str) and name == os.path.basename(name)}
