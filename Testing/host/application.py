@@ -63,6 +63,7 @@ class Host:
         from .slicer_application import qSlicerApplication
 
         settings.isolate(self.home / "settings")
+        settings.quiet_platform()
         self._application = QtWidgets.QApplication.instance() or qSlicerApplication(sys.argv[:1])
 
         from . import installation
@@ -71,6 +72,7 @@ class Host:
         self.popups = popups
         self.scene = installation.install(self._application, self.home)
         self.app = self._application
+        self._window: Any = None
         self._loaded: dict[Path, LoadedModule] = {}
 
     def load_module(self, path: str | Path) -> LoadedModule:
@@ -89,6 +91,36 @@ class Host:
         path = Path(loaded.module.path)
         self.app.moduleManager()._remove(loaded.name)
         self._loaded.pop(path, None)
+
+    def main_window(self) -> Any:
+        """The main window, made at the first call. Without one, as in Slicer, messages are only logged."""
+        from .main_window import qSlicerMainWindow
+
+        if self._window is None:
+            self._window = qSlicerMainWindow(self.app.layoutManager())
+            self._window.show()
+            self.app.processEvents()
+        return self._window
+
+    def close_main_window(self) -> None:
+        """Go back to an application without a main window."""
+        if self._window is not None:
+            self._window._release()
+            self._window.close()
+            self._window.deleteLater()
+            self._window = None
+            self.app.processEvents()
+
+    def show(self, loaded: LoadedModule) -> None:
+        """Show a module in the main window's panel, as choosing it in Slicer does."""
+        self.main_window().moduleSelector().selectModule(loaded.name)
+        self.app.processEvents()
+
+    def screenshot(self, file: str | Path, size: tuple[int, int] = (1400, 860), panel_width: int = 440) -> Path:
+        """A picture of the main window: panel on the left, views on the right. Twice the pixels with QT_SCALE_FACTOR=2."""
+        from .screenshot import window
+
+        return window(self.main_window(), Path(file), size, panel_width)
 
     def process_events(self, seconds: float = 0.0) -> None:
         """Let Qt deliver what is pending, for at least so many seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from PySide6 import QtCore
@@ -15,3 +16,13 @@ def isolate(folder: Path) -> None:
     QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
     for scope in (QtCore.QSettings.Scope.UserScope, QtCore.QSettings.Scope.SystemScope):
         QtCore.QSettings.setPath(QtCore.QSettings.Format.IniFormat, scope, str(folder / scope.name))
+
+
+def quiet_platform() -> None:
+    """Leave out one message that Qt's offscreen platform repeats for every window; print the others."""
+
+    def handle(kind: object, context: object, text: str) -> None:
+        if "propagateSizeHints" not in text:
+            print(text, file=sys.stderr)
+
+    QtCore.qInstallMessageHandler(handle)

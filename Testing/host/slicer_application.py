@@ -17,11 +17,13 @@ class qSlicerApplication(QtWidgets.QApplication):
 
     def _set_up(self, parts: Any, home: Path) -> None:
         from .io_manager import qSlicerCoreIOManager
+        from .layout_manager import SliceLogics
         from .module_manager import qSlicerModuleManager
 
         self._parts, self._home = parts, home
         self._module_manager = qSlicerModuleManager()
         self._io_manager = qSlicerCoreIOManager(parts.mrml)
+        self._views = SliceLogics(parts.mrml, parts.application_logic)
         self._layout_manager: Any = None
         self._testing = False
 
@@ -54,6 +56,11 @@ class qSlicerApplication(QtWidgets.QApplication):
         return self._io_manager
 
     def layoutManager(self) -> Any:
+        # Made when first asked for: most tests draw nothing.
+        if self._layout_manager is None:
+            from .layout_manager import qSlicerLayoutManager
+
+            self._layout_manager = qSlicerLayoutManager(self._views, self.applicationLogic())
         return self._layout_manager
 
     def moduleDocumentationUrl(self, name: str) -> str:

@@ -1,0 +1,165 @@
+"""`slicer.app.layoutManager()`: three slice views and a 3-D view, on Slicer's own layout logic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+import vtk
+from PySide6 import QtCore, QtWidgets
+
+from .widget_properties import qt_property
+
+_NAMES = ("Red", "Yellow", "Green")
+_THREE_D = "1"
+
+
+def _arrangements() -> dict[int, list[tuple[str, int, int, int, int]]]:
+    """Cells (view, row, column, rows, columns) of the layouts that the stand-in can show."""
+    node = slicer.vtkMRMLLayoutNode
+    return {
+        node.SlicerLayoutConventionalView: [
+            (_THREE_D, 0, 0, 1, 3),
+            ("Red", 1, 0, 1, 1),
+            ("Yellow", 1, 1, 1, 1),
+            ("Green", 1, 2, 1, 1),
+        ],
+        node.SlicerLayoutFourUpView: [
+            ("Red", 0, 0, 1, 1),
+            (_THREE_D, 0, 1, 1, 1),
+            ("Green", 1, 0, 1, 1),
+            ("Yellow", 1, 1, 1, 1),
+        ],
+        node.SlicerLayoutOneUp3DView: [(_THREE_D, 0, 0, 1, 1)],
+        node.SlicerLayoutOneUpRedSliceView: [("Red", 0, 0, 1, 1)],
+        node.SlicerLayoutOneUpYellowSliceView: [("Yellow", 0, 0, 1, 1)],
+        node.SlicerLayoutOneUpGreenSliceView: [("Green", 0, 0, 1, 1)],
+    }
+
+
+class SliceLogics:
+    """The nodes and logics of the views. They are in the scene whether or not anything is drawn."""
+
+    def __init__(self, scene: Any, application_logic: Any) -> None:
+        self.layout = slicer.vtkMRMLLayoutLogic()
+        self.layout.SetMRMLApplicationLogic(application_logic)
+        self.layout.SetMRMLScene(scene)
+        self.layout.GetLayoutNode().SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        self.slices = {}
+        for name in _NAMES:
+            logic = slicer.vtkMRMLSliceLogic()
+            logic.SetMRMLApplicationLogic(application_logic)
+            logic.SetMRMLScene(scene)
+            logic.SetSliceNode(scene.GetNodeByID(f"vtkMRMLSliceNode{name}"))
+            self.slices[name] = logic
+            application_logic.GetSliceLogics().AddItem(logic)
+        self.three_d = scene.GetNodeByID("vtkMRMLViewNode1")
+        view_logic = slicer.vtkMRMLViewLogic()
+        view_logic.SetMRMLApplicationLogic(application_logic)
+        view_logic.SetMRMLScene(scene)
+        view_logic.AddViewNode(self.three_d.GetLayoutName())
+        self.view_logic = view_logic
+        application_logic.GetViewLogics().AddItem(view_logic)
+
+
+class qSlicerLayoutManager(QtCore.QObject):
+    """The views by name, and how they are arranged."""
+
+    layoutChanged = QtCore.Signal(int)
+
+    def __init__(self, logics: SliceLogics, application_logic: Any) -> None:
+        super().__init__()
+        from .slice_view import qMRMLSliceWidget
+        from .three_d_view import qMRMLThreeDWidget
+
+        self._logics, self._application_logic = logics, application_logic
+        self._slices = {
+            name: qMRMLSliceWidget(logic, application_logic) for name, logic in logics.slices.items()
+        }
+        self._three_d = qMRMLThreeDWidget(logics.three_d, application_logic)
+        self._viewport = QtWidgets.QWidget()
+        self._viewport.objectName = "CentralWidgetLayoutFrame"
+        self._viewport.styleSheet = "#CentralWidgetLayoutFrame { background: #2b2b2b; }"
+        self._grid = QtWidgets.QGridLayout(self._viewport)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(3)
+        for widget in (*self._slices.values(), self._three_d):
+            widget.setParent(self._viewport)
+        node = logics.layout.GetLayoutNode()
+        node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._arrange())
+        self._shown = -1
+        self._arrange()
+
+    def mrmlScene(self) -> Any:
+        return slicer.mrmlScene
+
+    def viewport(self) -> Any:
+        return self._viewport
+
+    def sliceViewNames(self) -> tuple[str, ...]:
+        return tuple(self._slices)
+
+    def sliceWidget(self, name: str) -> Any:
+        return self._slices.get(name)
+
+    def threeDWidget(self, index: Any) -> Any:
+        return self._three_d if index in (0, _THREE_D) else None
+
+    threeDViewCount = qt_property(int, lambda self: 1)
+    tableViewCount = qt_property(int, lambda self: 0)
+    plotViewCount = qt_property(int, lambda self: 0)
+
+    def mrmlSliceLogics(self) -> Any:
+        return self._application_logic.GetSliceLogics()
+
+    def mrmlViewLogics(self) -> Any:
+        return self._application_logic.GetViewLogics()
+
+    def layoutLogic(self) -> Any:
+        return self._logics.layout
+
+    def activeMRMLThreeDViewNode(self) -> Any:
+        return self._logics.three_d
+
+    def resetSliceViews(self) -> None:
+        for widget in self._slices.values():
+            widget.sliceController().fitSliceToBackground()
+
+    def resetThreeDViews(self) -> None:
+        self._three_d.threeDView().resetFocalPoint()
+        self._three_d.threeDView().resetCamera()
+
+    def setRenderPaused(self, pause: bool) -> None:
+        for widget in (*self._slices.values(), self._three_d):
+            widget.viewWidget().renderEnabled = not pause
+
+    def pauseRender(self) -> None:
+        self.setRenderPaused(True)
+
+    def resumeRender(self) -> None:
+        self.setRenderPaused(False)
+
+    def _layout(self) -> int:
+        return self._logics.layout.GetLayoutNode().GetViewArrangement()
+
+    def setLayout(self, layout: int) -> None:
+        if layout not in _arrangements():
+            raise NotImplementedError(f"The test host does not show layout {layout}")
+        self._logics.layout.GetLayoutNode().SetViewArrangement(layout)
+
+    layout = qt_property(int, _layout, setLayout)
+
+    def _arrange(self) -> None:
+        layout = self._layout()
+        cells = _arrangements().get(layout)
+        if layout == self._shown or cells is None:
+            return
+        self._shown = layout
+        widgets = {**self._slices, _THREE_D: self._three_d}
+        for widget in widgets.values():
+            self._grid.removeWidget(widget)
+            widget.hide()
+        for name, row, column, rows, columns in cells:
+            self._grid.addWidget(widgets[name], row, column, rows, columns)
+            widgets[name].show()
+        self.layoutChanged.emit(layout)
