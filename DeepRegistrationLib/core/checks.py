@@ -63,9 +63,8 @@ def _check_shape(name: str, image: Image) -> None:
     grid = image.grid
     if image.channels != 1:
         raise InputError(
-            f"The {words(name)} has {image.channels} values a voxel (a time series, colours or vectors) "
-            "where one is "
-            f"wanted; extract one {grid.dimension}-D volume first."
+            f"The {words(name)} has {image.channels} values a voxel (colours, vectors or a time series) "
+            f"where one is wanted; convert colours to grey, or extract one {grid.dimension}-D volume first."
         )
     if grid.dimension == 3 and min(grid.size) == 1:
         raise InputError(

@@ -103,6 +103,11 @@ def _unreadable(file: Path, error: Exception) -> str:
             f"The axes in the header of {str(file)!r} are not at right angles (sheared); "
             "correct the header or resample the image first."
         )
+    if "allocate memory" in text or "bad_alloc" in text:
+        return (
+            f"The image in {str(file)!r} does not fit into the memory of this computer; crop or resample it, "
+            "or use a computer with more memory."
+        )
     if "Unable to determine ImageIO" in text:
         return (
             f"The file {str(file)!r} is no image in a known format; give NIfTI, NRRD, MetaImage, PNG or "

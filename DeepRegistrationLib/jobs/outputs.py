@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,29 +45,29 @@ def write_outputs(
     Everything is written beside the target first and then renamed, the provenance last; files of an earlier
     result that this one lacks are removed. Raises OutputError; nothing half-written is left then.
     """
-    target = prepare_folder(folder)
-    earlier = _files_of_earlier_result(target)
-    staging = None
-    try:
-        staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=target))
-        files = _write_transforms(result, staging)
-        volumes = {"moved": as_stored(moved or result.moved(), result.problem.moving.data.dtype)}
-        volumes |= {"jacobian": result.jacobian(), **result.maps}
-        if result.problem.moving_segmentation is not None:
-            volumes["segmentation"] = moved_segmentation or result.moved_segmentation()
-        files |= _write_volumes(volumes, staging, ".nii.gz" if compressed else ".nrrd")
-        if evaluation is not None:
-            files["metrics"] = _write_json(staging / "metrics.json", evaluation.to_dict())
-        files["provenance"] = _write_json(staging / "provenance.json", provenance_dict(result, files, inputs))
-        for name in files.values():
-            os.replace(staging / name, target / name)
-    except (OSError, OutputError) as error:
-        raise writing_failed(target, error, staging) from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            target.rmdir()  # only succeeds where nothing was written into a folder made for this
+    with output_folder(folder) as target:
+        earlier = _files_of_earlier_result(target)
+        staging = None
+        try:
+            staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=target))
+            files = _write_transforms(result, staging)
+            volumes = {"moved": as_stored(moved or result.moved(), result.problem.moving.data.dtype)}
+            volumes |= {"jacobian": result.jacobian(), **result.maps}
+            if result.problem.moving_segmentation is not None:
+                volumes["segmentation"] = moved_segmentation or result.moved_segmentation()
+            files |= _write_volumes(volumes, staging, ".nii.gz" if compressed else ".nrrd")
+            if evaluation is not None:
+                files["metrics"] = _write_json(staging / "metrics.json", evaluation.to_dict())
+            files["provenance"] = _write_json(
+                staging / "provenance.json", provenance_dict(result, files, inputs)
+            )
+            for name in files.values():
+                os.replace(staging / name, target / name)
+        except (OSError, OutputError) as error:
+            raise writing_failed(target, error, staging) from error
+        finally:
+            if staging is not None:
+                shutil.rmtree(staging, ignore_errors=True)
     for name in earlier - set(files.values()):
         with contextlib.suppress(OSError):
             (target / name).unlink()
@@ -160,10 +160,23 @@ def plain(value: Any) -> Any:
     return value
 
 
-def prepare_folder(folder: str | os.PathLike[str]) -> Path:
-    """The folder, made where it was missing, and known to be writable. Raises OutputError."""
+@contextlib.contextmanager
+def output_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """The folder, made where it was missing, and known to be writable; what was made is removed again where
+    the block fails and has left it empty. Raises OutputError."""
     target = Path(os.path.expanduser(os.fspath(folder)))
-    made = not target.exists()
+    made = [place for place in (target, *target.parents) if not place.exists()]
+    try:
+        _make_writable(target)
+        yield target
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for place in made:
+                place.rmdir()
+        raise
+
+
+def _make_writable(target: Path) -> None:
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target):
@@ -173,11 +186,7 @@ def prepare_folder(folder: str | os.PathLike[str]) -> Path:
             f"The output folder {str(target)!r} is a file; give the name of a folder."
         ) from None
     except OSError as error:
-        if made:
-            with contextlib.suppress(OSError):
-                target.rmdir()
         raise writing_failed(target, error) from error
-    return target
 
 
 def writing_failed(target: Path, error: BaseException, staging: Path | None = None) -> OutputError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .loading import load_problem
-from .outputs import prepare_folder, write_outputs
+from .outputs import output_folder, write_outputs
 
 if TYPE_CHECKING:
     from ..core.progress import Progress
@@ -43,7 +44,8 @@ class Outcome:
 
 def register(request: Request, progress: Progress | None = None) -> RegistrationResult:
     """Read and register, without measuring or writing."""
-    return _register(request, progress, end=1.0)
+    with using_threads(request.threads):
+        return _register(request, progress, end=1.0)
 
 
 def perform(
@@ -62,8 +64,7 @@ def perform(
 
     progress = progress or Progress()
     # a folder that refuses is better found before minutes of work than after
-    prepare_folder(folder)
-    try:
+    with using_threads(request.threads), output_folder(folder):
         result = _register(request, progress, end=_REGISTERED)
         progress.update(_REGISTERED, "Moving the images")
         moved = result.moved()
@@ -71,23 +72,21 @@ def perform(
         progress.update(_MOVED, "Measuring")
         evaluation = evaluate(result, moved=moved, moved_segmentation=labels)
         progress.update(_MEASURED, "Writing")
-        paths = {
-            name: os.fspath(v) for name, v in request.inputs.items() if isinstance(v, (str, os.PathLike))
-        }
         files = write_outputs(
             result,
             evaluation,
             folder,
             compressed=compressed,
-            inputs=paths,
+            inputs=_paths(request.inputs),
             moved=moved,
             moved_segmentation=labels,
         )
-    except BaseException:
-        _remove_if_empty(folder)
-        raise
     progress.update(1.0, "Finished")
     return Outcome(result, evaluation, files)
+
+
+def _paths(inputs: Mapping[str, Any]) -> dict[str, str]:
+    return {name: os.fspath(value) for name, value in inputs.items() if isinstance(value, (str, os.PathLike))}
 
 
 def _register(request: Request, progress: Progress | None, end: float) -> RegistrationResult:
@@ -102,23 +101,23 @@ def _register(request: Request, progress: Progress | None, end: float) -> Regist
     spec = registry()[request.method]
     spec.make_parameters(request.preset or None, request.values)
     device = choose_device(request.device)
-    set_threads(request.threads)
     progress.update(0.0, "Reading the images")
     problem = load_problem(request.inputs)
     context = Context(device=device, progress=progress.part(_READ, end), seed=request.seed)
     return register_problem(problem, spec, preset=request.preset, values=request.values, context=context)
 
 
-def set_threads(threads: int | None) -> None:
-    """Use `threads` CPU threads; None leaves torch's own choice."""
-    if threads is not None:
-        import torch
+@contextmanager
+def using_threads(threads: int | None) -> Iterator[None]:
+    """Use `threads` CPU threads within the block; None leaves torch's own choice."""
+    if threads is None:
+        yield
+        return
+    import torch
 
-        torch.set_num_threads(max(1, threads))
-
-
-def _remove_if_empty(folder: str | os.PathLike[str]) -> None:
-    import contextlib
-
-    with contextlib.suppress(OSError):
-        os.rmdir(os.path.expanduser(os.fspath(folder)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -27,6 +27,8 @@ from .processes import end_tree, start
 _LIBRARY_PARENT = str(Path(__file__).resolve().parents[2])
 #: s to wait for the last words of a process that has ended
 _LAST_WORDS = 1.0
+#: lines of a log kept in memory; the file keeps all
+_LOG_LINES = 20_000
 
 
 class RunningJob:
@@ -35,7 +37,7 @@ class RunningJob:
     def __init__(self, folder: JobFolder) -> None:
         self.folder = folder
         self._events: deque[Event] = deque()
-        self._log: list[str] = []
+        self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._lock = threading.Lock()
         self._closed = False
         self._finished = False

@@ -61,9 +61,9 @@ def mha(direction):
     )
 
 
-def empty_nrrd():
+def nrrd_without_values(size):
     return (
-        "NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 4 0 4\n"
+        f"NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: {size}\n"
         "space directions: (1,0,0) (0,1,0) (0,0,1)\nkinds: domain domain domain\nendian: little\nencoding: "
         "raw\n"
         "space origin: (0,0,0)\n\n"
@@ -79,7 +79,7 @@ CASES = {
     "folder for a file": (lambda c: {"fixed": str(c.folder)}, ["folder"]),
     "no image at all": (lambda c: {"moving": c.text("notes.nrrd", "shopping list")}, ["notes.nrrd"]),
     "empty file": (lambda c: {"moving": c.text("none.nii.gz", "")}, ["none.nii.gz"]),
-    "empty volume": (lambda c: {"moving": c.text("zero.nrrd", empty_nrrd())}, ["zero.nrrd"]),
+    "empty volume": (lambda c: {"moving": c.text("zero.nrrd", nrrd_without_values("4 0 4"))}, ["zero.nrrd"]),
     "one slice": (lambda c: {"fixed": c.image(ball()[:1])}, ["fixed image", "single slice", "20 x 24 x 1"]),
     "NaN": (lambda c: {"fixed": c.image(with_voxel(np.nan))}, ["fixed image", "1 of 7680", "NaN"]),
     "infinite": (
@@ -125,6 +125,10 @@ CASES = {
         ["t.tfm"],
     ),
     "given without a transform": (lambda c: {"initialisation": "given"}, ["'given'", "none came"]),
+    "file larger than memory": (
+        lambda c: {"fixed": c.text("vast.nrrd", nrrd_without_values("200000 200000 20000"))},
+        ["vast.nrrd", "memory", "crop"],
+    ),
     "memory": (lambda c: {"method": "huge"}, ["20 x 24 x 16", "GB", "crop"]),
     "unknown method": (lambda c: {"method": "tinny"}, ["'tinny'", "did you mean 'tiny'"]),
     "unknown preset": (lambda c: {"preset": "knee"}, ["'knee'", "fast"]),
@@ -172,11 +176,11 @@ def test_bad_input(name, tmp_path, image_files, capfd):
     assert is_one_sentence(said), said
 
     capfd.readouterr()
-    out = tmp_path / "out"
-    assert main(arguments(inputs, out)) == 2
+    before = sorted(tmp_path.iterdir())
+    assert main(arguments(inputs, tmp_path / "new" / "out")) == 2
     printed = capfd.readouterr()
     assert said in printed.err and "Traceback" not in printed.err and printed.out == ""
-    assert not out.exists()
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_fields_apart_are_aligned_by_their_centres_and_the_user_is_told(tmp_path, image_files, capsys):
@@ -283,8 +287,9 @@ def test_the_disk_is_full_while_writing(tmp_path, image_files, capfd, monkeypatc
     failing = fail_after(written, full)
     for name in ("write_image", "write_transform"):
         monkeypatch.setattr(io, name, failing(getattr(io, name)))
-    refused_output(image_files, tmp_path / "out", capfd, "disk is full", str(tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
+    out = tmp_path / "new" / "out"
+    refused_output(image_files, out, capfd, "disk is full", str(out))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_earlier_result_survives_a_full_disk(tmp_path, image_files, capfd, monkeypatch):

@@ -207,6 +207,15 @@ def test_memory_that_runs_out_leads_to_the_next_plan(large, monkeypatch):
     assert "about 3 mm" in said
 
 
+def test_the_way_torch_says_that_memory_ran_out_is_understood(problem):
+    def method(working, parameters, context):
+        torch.empty(2**55)
+        return RegistrationResult(working, Affine.identity(3))
+
+    with pytest.raises(DeviceMemoryError, match="ran out of memory"):
+        run(problem, make_spec(run=method))
+
+
 def test_memory_that_always_runs_out_is_a_sentence(large):
     with pytest.raises(DeviceMemoryError, match="ran out of memory"):
         run(large, fail="memory")
