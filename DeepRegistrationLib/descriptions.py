@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import MISSING
 from typing import Any
 
-from .core.spec import Capability, MethodSpec, Need, Parameter, parameters_of
+from .core.spec import Capability, MethodSpec, Need, Parameter, Preset, parameters_of
 
 
 def method_text(spec: MethodSpec) -> str:
@@ -21,7 +21,7 @@ def method_text(spec: MethodSpec) -> str:
             lines.append(f"Inputs {need.value}: {', '.join(names)}")
     if spec.presets:
         lines += ["", "Presets"]
-        lines += [f"  {preset.id:<14} {preset.title}" for preset in spec.presets]
+        lines += [f"  {preset.id:<14} {preset.title}{_preset_values(preset)}" for preset in spec.presets]
     for title, advanced in (("Parameters", False), ("Advanced parameters", True)):
         chosen = [p for p in parameters_of(spec.parameters) if p.advanced is advanced]
         if chosen:
@@ -83,6 +83,11 @@ def default_text(parameter: Parameter) -> str:
     if isinstance(parameter.default, bool):
         return "yes" if parameter.default else "no"
     return "none" if parameter.default is None else str(parameter.default)
+
+
+def _preset_values(preset: Preset) -> str:
+    values = ", ".join(f"{name}={value}" for name, value in preset.values.items())
+    return f"   ({values})" if values else ""
 
 
 def _parameter_lines(parameter: Parameter) -> list[str]:

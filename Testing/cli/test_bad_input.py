@@ -143,8 +143,11 @@ _OPTIONS = ("method", "preset", "device")
 
 
 @pytest.fixture(autouse=True)
-def methods(tiny_method):
+def methods(tiny_method, monkeypatch):
     from DeepRegistrationLib.core.spec import Capability
+
+    # two runs then say the same number
+    monkeypatch.setattr("DeepRegistrationLib.core.device.available_memory", lambda device: 8 * 1024**3)
 
     tiny_method("only3d", capabilities=frozenset({Capability.THREE_D}))
     tiny_method("huge", memory=lambda size, parameters: 10**18)
@@ -249,6 +252,16 @@ def test_the_output_folder_is_not_writable(tmp_path, image_files, capfd):
     place.mkdir(mode=0o500)
     refused_output(image_files, place, capfd, str(place), "cannot be written")
     refused_output(image_files, place / "below", capfd, str(place / "below"), "cannot be written")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_file_system_that_allows_no_files(tmp_path, image_files, capfd, monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    refused_output(image_files, tmp_path / "out", capfd, str(tmp_path / "out"), "cannot be written")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that refuses")
