@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import OutputError
+from .processes import is_alive
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from ..core.image import Image
     from ..core.result import RegistrationResult
     from ..metrics import Evaluation
+
+#: begin of the name of the folder in which outputs are gathered; the number of the process follows
+_STAGING = ".unfinished-"
 
 
 def write_outputs(
@@ -49,7 +53,8 @@ def write_outputs(
         earlier = _files_of_earlier_result(target)
         staging = None
         try:
-            staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=target))
+            _remove_abandoned(target)
+            staging = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{os.getpid()}-", dir=target))
             files = _write_transforms(result, staging)
             volumes = {"moved": as_stored(moved or result.moved(), result.problem.moving.data.dtype)}
             volumes |= {"jacobian": result.jacobian(), **result.maps}
@@ -207,6 +212,14 @@ def writing_failed(target: Path, error: BaseException, staging: Path | None = No
     if isinstance(error, OutputError):
         return OutputError(str(error).replace(str(staging), str(target)) if staging else str(error))
     return OutputError(f"Writing to {str(target)!r} failed ({error}); check the folder and run again.")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left in `folder`."""
+    for place in folder.glob(f"{_STAGING}*-*"):
+        number = place.name.removeprefix(_STAGING).split("-")[0]
+        if number.isdigit() and not is_alive(int(number)):
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _files_of_earlier_result(folder: Path) -> set[str]:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from ..core.problem import RegistrationProblem
     from ..core.result import RegistrationResult
 
-#: share of the progress bar that pre-alignment gets
-_PREALIGN_SHARE = 0.15
+#: share of the progress bar that a pre-alignment gets, by kind; the others are immediate
+_PREALIGN_SHARES = {"moments": 0.05, "rigid": 0.15, "affine": 0.15}
+_IMMEDIATE = 0.01
 
 
 def register_problem(
@@ -108,9 +109,9 @@ def _run_plan(
     if how is not None:
         from .initialisation import prealign
 
-        start = prealign(working, how, context.part(0.0, _PREALIGN_SHARE, "Aligning roughly"))
+        begin = _PREALIGN_SHARES.get(how, _IMMEDIATE)
+        start = prealign(working, how, context.part(0.0, begin, "Aligning roughly"))
         working = replace(working, initial_transform=start)
-        begin = 0.0 if how in ("none", "given", "centres") else _PREALIGN_SHARE
     result = spec.run(working, parameters, context.part(begin, 1.0, spec.title))
     if not _is_finite(result, problem):
         raise InputError(

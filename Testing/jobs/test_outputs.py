@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -116,6 +119,17 @@ def test_files_of_an_earlier_result_do_not_stay_beside_the_new(result, tmp_path)
     files = write_outputs(RegistrationResult(bare, Affine.identity(3)), None, tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {*files.values(), "notes.txt"}
+
+
+def test_what_a_killed_process_left_is_removed_and_a_living_one_is_left_alone(result, tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    abandoned, busy = (tmp_path / f".unfinished-{pid}-x" for pid in (ended.pid, os.getpid()))
+    for place in (abandoned, busy):
+        place.mkdir()
+        (place / "moved.nii.gz").write_text("")
+    write_outputs(result, None, tmp_path)
+    assert not abandoned.exists() and busy.exists()
 
 
 def test_provenance_is_json_and_says_what_was_used(result, tmp_path):

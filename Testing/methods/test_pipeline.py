@@ -263,3 +263,26 @@ def test_peak_memory_counts_this_block_only():
     except OSError:
         pytest.skip("the mark of the peak cannot be reset here")
     assert abs(peak_of(1) - small) < 50_000_000
+
+
+@pytest.mark.parametrize("how", ["none", "centres", "given", "landmarks"])
+def test_not_even_the_stages_report_backwards(how):
+    """Progress hides a step back from its listener; none may be taken in the first place."""
+    from dataclasses import replace
+
+    from DeepRegistrationLib.core.points import PointSet
+
+    told = []
+
+    class Recorder(Progress):
+        def update(self, fraction, stage=None):
+            told.append(fraction)
+            super().update(fraction, stage)
+
+    marks = PointSet(torch.tensor([[1.0, 2, 3], [9, 2, 3], [1, 9, 3], [1, 2, 9]]))
+    given = RegistrationProblem(blob((10.0, 20.0, 12.0)), blob((12.0, 23.0, 12.0)))
+    given = replace(given, fixed_landmarks=marks, moving_landmarks=marks)
+    if how == "given":
+        given = replace(given, initial_transform=Affine.identity(3))
+    run(given, progress=Recorder(), initialisation=how, seconds=0.2)
+    assert told == sorted(told)
