@@ -1,7 +1,7 @@
 """The console: register, apply, evaluate, methods, describe.
 
-Importing this loads no torch. Inside the Slicer application `register` leaves the work to a worker process, while
-`apply` and `evaluate` compute, and so load torch, where they are called.
+Importing this loads no torch. Inside the Slicer application `register` leaves the work to a worker process,
+while `apply` and `evaluate` compute, and so load torch, where they are called.
 """
 
 from __future__ import annotations
