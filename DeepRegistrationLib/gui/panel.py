@@ -1,6 +1,6 @@
 """The panel that aligns two scans: widgets on one side, logic and parameter node on the other.
 
-Errors are one sentence in the panel with the log a click away; nothing pops up, neither on success nor on failure.
+Errors are one sentence in the panel with the log a click away; nothing pops up, on success or on failure.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from slicer.i18n import tr as _
 
 from ..core.errors import DeepRegistrationError
 from ..core.spec import MethodSpec
-from ..jobs import Event, RunningJob
-from ..mrml.inputs import InputNodes
+from ..jobs import Event, RunningJob, blocking
 from ..mrml.order import Order
 from ..mrml.results import RegistrationNodes, nodes_of_result, restore_moving
 from ..mrml.views import SavedViews, hide_legend, show_jacobian, show_pair
@@ -24,6 +23,7 @@ from .choices import ChoiceList, device_items, known_method, method_items, prese
 from .form import ParameterForm
 from .numbers import fill_table, result_rows, time_left
 from .readiness import mark_unused, reason_against, sentence
+from .start import input_nodes
 from .torch_setup import install_torch, torch_is_installed
 from .watch import JobWatch
 
@@ -31,16 +31,14 @@ from .watch import JobWatch
 class Logic(Protocol):
     """What the panel asks of the module's logic."""
 
-    def inputNodes(self, parameterNode: Any) -> InputNodes: ...
-
     def start(self, parameterNode: Any) -> tuple[Order, RunningJob]: ...
 
 
 class AlignPanel:
     """Connects the widgets `ui` (by their names in DeepRegistration.ui) with `logic`.
 
-    The parameter node holds method, preset, values (JSON of what the user set), device and the node of the last
-    result besides the input nodes; `show(node)` makes the panel show it, `show(None)` lets go of it.
+    The parameter node holds method, preset, values (JSON of what the user set), device and the node of the
+    last result besides the input nodes; `show(node)` makes the panel show it, `show(None)` lets go of it.
     """
 
     def __init__(self, ui: Any, logic: Logic) -> None:
@@ -89,10 +87,12 @@ class AlignPanel:
             self._saved_views = None
             self.views.select("")
             return
+        if not parameters.method:
+            parameters.method = known_method("").id  # a saved scene shall not change with the default
         self.refresh()
 
-    def refresh(self) -> None:
-        """Make every widget agree with the parameter node."""
+    def refresh(self, _caller: Any = None, _event: Any = None) -> None:
+        """Make every widget agree with the parameter node; also called by VTK when that is modified."""
         if self._parameters is None or self._refreshing:
             return
         self._refreshing = True
@@ -113,6 +113,11 @@ class AlignPanel:
             order.folder.remove()
         self._say("")
         self._set_running(False)
+
+    def close(self) -> None:
+        """End everything that was started, also the process that waits for the next alignment."""
+        self.abandon()
+        blocking.shared_runner().close()
 
     def apply_or_cancel(self) -> None:
         """What the button does: start, or end what runs."""
@@ -265,7 +270,7 @@ class AlignPanel:
         self.ui.resetButton.setEnabled(bool(self.form.overrides()))
 
     def _show_readiness(self) -> None:
-        nodes = self._logic.inputNodes(self._parameters)
+        nodes = input_nodes(self._parameters)
         self.ui.sentenceLabel.setText(sentence(nodes))
         has_torch = torch_is_installed()
         self.ui.torchFrame.setVisible(not has_torch)

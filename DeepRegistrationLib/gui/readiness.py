@@ -63,7 +63,7 @@ def mark_unused(ui: Any, spec: MethodSpec) -> None:
 _TIPS = {
     "mask": lambda: _("Only what lies inside is compared. A segmentation or a label map."),
     "segmentation": lambda: _(
-        "Structures with the same name on both sides are compared; those of the moving volume are moved along."
+        "Structures with the same name on both sides are compared; those of moving are moved along."
     ),
     "landmarks": lambda: _("Point lists in the same order on both sides."),
 }

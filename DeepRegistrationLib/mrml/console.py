@@ -22,7 +22,7 @@ def register_nodes(
 ) -> RegistrationNodes:
     """Align the nodes of `request` (input name -> node) and put moving under the new transform.
 
-    The work is done by a worker process, meanwhile the application stays alive; `in_process=True` does it here.
+    A worker process does it while the application stays alive; `in_process=True` does it here.
     Raises what the registration raises; the scene is then as it was.
     """
     order = write_order(

@@ -1,4 +1,4 @@
-"""Nodes in a real MRML scene, and a stand-in for the worker that moves images with SimpleITK by a known transform."""
+"""Nodes in a real MRML scene, and a stand-in for the worker that moves images by a known transform."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def make_segmentation(scene: Any) -> Any:
 def write_result(
     folder: Path, transform: sitk.Transform, *, dense: bool, segmentation: bool
 ) -> dict[str, Any]:
-    """What the worker leaves: `transform` (fixed to moving) applied to moving.nrrd on the grid of fixed.nrrd."""
+    """What the worker leaves: moving.nrrd under `transform` (fixed to moving) on the grid of fixed.nrrd."""
     fixed, moving = (sitk.ReadImage(str(folder / f"{side}.nrrd")) for side in ("fixed", "moving"))
     files = {"transform": "transform.nrrd" if dense else "transform.tfm"}
     if dense:

@@ -179,7 +179,7 @@ def test_names_references_and_numbers_are_recorded(
 def test_second_result_replaces_the_first(
     scene: Any, pair: InputNodes, tmp_path: Path, fake_worker: Any, known_transform: Any
 ) -> None:
-    """The second run starts from where moving was, so the same answer gives the same place, not twice as far."""
+    """The second run starts from where moving was: the same answer gives the same place, not twice as far."""
     mine = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "mine")
     mine.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(TURN))
     pair.moving.SetAndObserveTransformNodeID(mine.GetID())
@@ -206,7 +206,7 @@ def test_failure_half_way_leaves_the_scene(
     data = fake_worker(tmp_path, known_transform((0, 0, 0), bent=True), dense=True, segmentation=True)
     (tmp_path / data["files"][broken]).write_bytes(b"NRRD0004\nnot an image")
     before = ids(scene)
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(Exception, match=r"."):
         load_result(pair, tmp_path, data, exported.labels)
     assert ids(scene) == before
     assert pair.moving.GetTransformNodeID() is None

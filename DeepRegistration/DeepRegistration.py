@@ -1,0 +1,197 @@
+"""Align two scans: the scripted module. What it does lies in DeepRegistrationLib; nothing loads torch."""
+
+import os
+import sys
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from slicer import (
+    vtkMRMLLabelMapVolumeNode,
+    vtkMRMLMarkupsFiducialNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTransformNode,
+)
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+try:
+    import DeepRegistrationLib
+except ModuleNotFoundError:
+    # installed, the library lies beside this file; in the source tree it lies one folder up
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    import DeepRegistrationLib
+
+
+class DeepRegistration(ScriptedLoadableModule):
+    """Describes the module to Slicer."""
+
+    def __init__(self, parent: Any) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("Deep Registration")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["The DeepRegistration developers"]
+        self.parent.helpText = _(
+            "Moves one scan onto another: choose the volume that stays and the one that moves, say what they "
+            "show, press Apply. See the <a href='https://github.com/DeepRegistration/SlicerDeepRegistration'>"
+            "documentation</a>."
+        )
+        self.parent.acknowledgementText = _(
+            "Every method names the publication it follows; see its description and the documentation."
+        )
+
+
+@parameterNodeWrapper
+class DeepRegistrationParameterNode:
+    """What the panel holds, saved with the scene.
+
+    method, preset, device - ids; an empty method is the default one, an empty preset means no preset
+    values - JSON object of the settings that the user changed
+    result - transform of the last alignment; its node references lead to all other outputs
+    """
+
+    fixed: vtkMRMLScalarVolumeNode
+    moving: vtkMRMLScalarVolumeNode
+    fixedMask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    movingMask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    fixedSegmentation: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    movingSegmentation: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    fixedLandmarks: vtkMRMLMarkupsFiducialNode
+    movingLandmarks: vtkMRMLMarkupsFiducialNode
+    initialTransform: vtkMRMLTransformNode
+    result: vtkMRMLTransformNode
+    method: str = ""
+    preset: str = ""
+    values: str = "{}"
+    device: str = "auto"
+
+
+class DeepRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Life of the panel; what it shows and does is `DeepRegistrationLib.gui.panel`."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic: DeepRegistrationLogic | None = None
+        self.panel: Any = None
+        self._parameterNode: Any = None
+        self._parameterNodeGuiTag: Any = None
+
+    def setup(self) -> None:
+        """Called when the user opens the module for the first time."""
+        from DeepRegistrationLib.gui.panel import AlignPanel
+
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/DeepRegistration.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = DeepRegistrationLogic()
+        self.panel = AlignPanel(self.ui, self.logic)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Called when the application closes or the module is reloaded: nothing stays behind."""
+        if self.panel is not None:
+            self.setParameterNode(None)
+            self.panel.close()
+        self.removeObservers()
+
+    def enter(self) -> None:
+        """Called each time the user opens this module."""
+        self.initializeParameterNode()
+
+    def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
+        """The parameter node goes away, and with it the volumes that a running alignment is about."""
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
+        """Where the module is shown, it needs a new parameter node at once."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def initializeParameterNode(self) -> None:
+        """Make sure that the parameter node exists and is observed."""
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def setParameterNode(self, inputParameterNode: DeepRegistrationParameterNode | None) -> None:
+        """Show another parameter node, or none."""
+        old, new = self._parameterNode, inputParameterNode
+        if old and new and old.parameterNode is new.parameterNode:
+            self.panel.refresh()
+            return
+        if old:
+            old.disconnectGui(self._parameterNodeGuiTag)
+            self.removeObserver(old, vtk.vtkCommand.ModifiedEvent, self.panel.refresh)
+        self._parameterNode = new
+        if new:
+            self._parameterNodeGuiTag = new.connectGui(self.ui)
+            self.addObserver(new, vtk.vtkCommand.ModifiedEvent, self.panel.refresh)
+        self.panel.show(new)
+
+    def onApplyButton(self) -> None:
+        """Start, or cancel what runs. The panel says what went wrong; only the unforeseen pops up."""
+        with slicer.util.tryWithErrorDisplay(_("The alignment could not be started."), waitCursor=True):
+            self.panel.apply_or_cancel()
+
+
+class DeepRegistrationLogic(ScriptedLoadableModuleLogic):
+    """Aligns nodes without a panel: `DeepRegistrationLogic().register(fixed, moving, method=..., ...)`."""
+
+    def getParameterNode(self) -> DeepRegistrationParameterNode:
+        return DeepRegistrationParameterNode(super().getParameterNode())
+
+    def start(self, parameterNode: DeepRegistrationParameterNode) -> Any:
+        """(order, running job); the scene changes only when `order.load(result)` is called.
+
+        Raises InputError for what cannot be aligned.
+        """
+        from DeepRegistrationLib.gui.start import start
+
+        return start(parameterNode)
+
+    def register(self, fixed: Any, moving: Any, **options: Any) -> Any:
+        """Align two nodes and wait while the application stays alive; see `DeepRegistrationLib.register`."""
+        return DeepRegistrationLib.register(fixed, moving, **options)
+
+
+class DeepRegistrationTest(ScriptedLoadableModuleTest):
+    """Runs in Slicer (Reload and Test, or `slicer_add_python_unittest`); the alignment needs PyTorch."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear()
+
+    def test_shifted_ball(self) -> None:
+        """A ball that was shifted by 6 mm comes back, and the moved volume says so."""
+        from DeepRegistrationLib.gui.torch_setup import torch_is_installed
+
+        if not torch_is_installed():
+            self.delayDisplay("PyTorch is not installed: the alignment was not tested")
+            return
+        z, y, x = np.mgrid[:24, :26, :28] * 3.0
+
+        def ball(shift: float) -> Any:
+            distance = np.sqrt((x - 40 - shift) ** 2 + ((y - 36) / 1.3) ** 2 + ((z - 34) / 0.8) ** 2)
+            array = (800 / (1 + np.exp(distance - 15))).astype(np.float32)
+            return slicer.util.addVolumeFromArray(array, np.diag([3.0, 3.0, 3.0, 1.0]), f"Ball {shift:g}")
+
+        fixed, moving = ball(0.0), ball(6.0)
+        result = DeepRegistrationLogic().register(fixed, moving, method="ngf-affine")
+        before = slicer.util.arrayFromVolume(fixed) - slicer.util.arrayFromVolume(moving)
+        after = slicer.util.arrayFromVolume(fixed) - slicer.util.arrayFromVolume(result.moved)
+        self.assertLess(np.abs(after).mean(), 0.2 * np.abs(before).mean())
+        self.assertEqual(moving.GetTransformNodeID(), result.transform.GetID())
