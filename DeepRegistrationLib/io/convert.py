@@ -94,7 +94,7 @@ def _whole(values: NDArray) -> NDArray:
     if wrong.any():
         raise InputError(
             f"The label map holds {float(values[wrong][0]):.6g}, but labels are whole numbers; "
-            "was it interpolated, or is it not a label map?"
+            "give a label map that was not interpolated."
         )
     return rounded.astype(np.int16 if np.abs(rounded).max(initial=0) < 2**15 else np.int32)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -128,18 +128,33 @@ def _read_dicom_folder(folder: Path) -> sitk.Image:
             f"The folder {str(folder)!r} holds {len(series)} DICOM series; put the one wanted in a folder of "
             "its own."
         )
+    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    reader.SetFileNames(files)
     try:
         image = reader.Execute()
+        # ITK marks even rounding as uneven, and SimpleITK does not hand out by how much
+        uneven = image.HasMetaDataKey("ITK_non_uniform_sampling_deviation") and _unevenness(files) > _UNEVEN
     except RuntimeError as error:
         raise InputError(
             f"The DICOM series in {str(folder)!r} could not be read ({reason(error)})."
         ) from error
-    uneven = "ITK_non_uniform_sampling_deviation"
-    if image.HasMetaDataKey(uneven) and float(image.GetMetaData(uneven)) > _UNEVEN * image.GetSpacing()[-1]:
+    if uneven:
         raise InputError(
             f"The slices of the DICOM series in {str(folder)!r} are not evenly spaced "
             "(a slice may be missing); load it in Slicer and save it as a volume."
         )
     return image
+
+
+def _unevenness(files: Sequence[str]) -> float:
+    """The largest deviation of the distances between slices, in parts of their median."""
+    positions = []
+    for file in files:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(file)
+        reader.ReadImageInformation()
+        normal = np.array(reader.GetDirection()).reshape(3, 3)[:, 2]
+        positions.append(float(normal @ np.array(reader.GetOrigin())))
+    gaps = np.abs(np.diff(positions))
+    return float(np.abs(gaps - np.median(gaps)).max() / np.median(gaps))

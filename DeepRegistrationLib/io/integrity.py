@@ -79,7 +79,9 @@ def _check_nrrd(path: Path) -> None:
         while b"\n\n" not in header and b"\r\n\r\n" not in header:
             line = file.readline()
             if not line:
-                return
+                if b"data file:" in header:
+                    return  # the values lie in another file, which ITK opens
+                raise Damaged("it ends within its header")
             header += line
         if b"encoding: gz" not in header:
             return  # ITK itself complains about short raw data
