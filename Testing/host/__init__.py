@@ -1,9 +1,9 @@
 """A test host for Slicer scripted modules on machines without Slicer.
 
-Real: the MRML scene, every node, logic and displayable manager (package `slicer-core`) and Slicer's own `slicer.util`.
-Stand-in: `slicer.app`, `slicer.modules`, `qt`, `ctk`, the qMRML widgets, the base classes of scripted modules and the
-parameter node wrapper, on PySide6 without a screen. The stand-in is narrower than Slicer: what is missing here may exist
-there, but whatever works here is meant to exist there.
+Real: the MRML scene, every node, logic and displayable manager (package `slicer-core`) and Slicer's own
+`slicer.util`. Stand-in: `slicer.app`, `slicer.modules`, `qt`, `ctk`, the qMRML widgets, the base classes of
+scripted modules and the parameter node wrapper, on PySide6 without a screen. The stand-in is narrower than
+Slicer: what is missing here may exist there, but whatever works here is meant to exist there.
 
     import host
     slicer_host = host.start()                 # once per process; later calls return the same object

@@ -81,9 +81,7 @@ class Host:
 
         path = Path(path).resolve()
         if path not in self._loaded:
-            self._loaded[path] = LoadedModule(
-                module_manager.load_scripted(self.app.moduleManager(), path)
-            )
+            self._loaded[path] = LoadedModule(module_manager.load_scripted(self.app.moduleManager(), path))
         return self._loaded[path]
 
     def unload_module(self, loaded: LoadedModule) -> None:
@@ -116,8 +114,13 @@ class Host:
         self.main_window().moduleSelector().selectModule(loaded.name)
         self.app.processEvents()
 
-    def screenshot(self, file: str | Path, size: tuple[int, int] = (1400, 860), panel_width: int = 440) -> Path:
-        """A picture of the main window: panel on the left, views on the right. Twice the pixels with QT_SCALE_FACTOR=2."""
+    def screenshot(
+        self, file: str | Path, size: tuple[int, int] = (1400, 860), panel_width: int = 440
+    ) -> Path:
+        """A picture of the main window: panel on the left, views on the right.
+
+        The picture has twice the pixels where QT_SCALE_FACTOR=2 was in the environment at the start.
+        """
         from .screenshot import window
 
         return window(self.main_window(), Path(file), size, panel_width)

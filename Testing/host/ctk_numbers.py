@@ -105,7 +105,8 @@ class ctkDoubleSlider(QtWidgets.QWidget):
         parents = [a for a in arguments if isinstance(a, QtWidgets.QWidget)]
         super().__init__(parents[0] if parents else None)
         self._minimum_value, self._maximum_value, self._step, self._current = 0.0, 99.0, 1.0, 0.0
-        self._slider = QtWidgets.QSlider(orientations[0] if orientations else QtCore.Qt.Orientation.Vertical, self)
+        orientation = orientations[0] if orientations else QtCore.Qt.Orientation.Vertical
+        self._slider = QtWidgets.QSlider(orientation, self)
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._slider)

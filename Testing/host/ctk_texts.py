@@ -93,7 +93,8 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
     def browse(self) -> None:
         only_folders = self.filters & self.Dirs and not self.filters & self.Files
-        ask = dialogs.QFileDialog.getExistingDirectory if only_folders else dialogs.QFileDialog.getOpenFileName
+        dialog = dialogs.QFileDialog
+        ask = dialog.getExistingDirectory if only_folders else dialog.getOpenFileName
         chosen = ask(self, self.label, self.currentPath)
         if chosen:
             self.setCurrentPath(chosen)

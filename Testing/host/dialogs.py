@@ -64,19 +64,19 @@ class QMessageBox(QtWidgets.QMessageBox):
         return popups.record(kind, title, text, _default_button(buttons, rest[1] if len(rest) > 1 else None))
 
     @staticmethod
-    def information(*arguments: Any) -> Any:  # type: ignore[override]
+    def information(*arguments: Any) -> Any:
         return QMessageBox._static("information", arguments, QMessageBox.StandardButton.Ok)
 
     @staticmethod
-    def warning(*arguments: Any) -> Any:  # type: ignore[override]
+    def warning(*arguments: Any) -> Any:
         return QMessageBox._static("warning", arguments, QMessageBox.StandardButton.Ok)
 
     @staticmethod
-    def critical(*arguments: Any) -> Any:  # type: ignore[override]
+    def critical(*arguments: Any) -> Any:
         return QMessageBox._static("critical", arguments, QMessageBox.StandardButton.Ok)
 
     @staticmethod
-    def question(*arguments: Any) -> Any:  # type: ignore[override]
+    def question(*arguments: Any) -> Any:
         both = QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No
         return QMessageBox._static("question", arguments, both)
 
@@ -98,19 +98,21 @@ class QFileDialog(QtWidgets.QFileDialog):
     """A file dialog that is cancelled unless the test has prepared an answer."""
 
     @staticmethod
-    def getOpenFileName(parent: Any = None, caption: str = "", directory: str = "", *_: Any) -> str:  # type: ignore[override]
+    def getOpenFileName(parent: Any = None, caption: str = "", directory: str = "", *_: Any) -> str:
         return popups.record("getOpenFileName", caption, directory, "")
 
     @staticmethod
-    def getSaveFileName(parent: Any = None, caption: str = "", directory: str = "", *_: Any) -> str:  # type: ignore[override]
+    def getSaveFileName(parent: Any = None, caption: str = "", directory: str = "", *_: Any) -> str:
         return popups.record("getSaveFileName", caption, directory, "")
 
     @staticmethod
-    def getExistingDirectory(parent: Any = None, caption: str = "", directory: str = "", *_: Any) -> str:  # type: ignore[override]
+    def getExistingDirectory(parent: Any = None, caption: str = "", directory: str = "", *_: Any) -> str:
         return popups.record("getExistingDirectory", caption, directory, "")
 
     @staticmethod
-    def getOpenFileNames(parent: Any = None, caption: str = "", directory: str = "", *_: Any) -> tuple[str, ...]:  # type: ignore[override]
+    def getOpenFileNames(
+        parent: Any = None, caption: str = "", directory: str = "", *_: Any
+    ) -> tuple[str, ...]:
         return popups.record("getOpenFileNames", caption, directory, ())
 
 
@@ -118,7 +120,7 @@ class QInputDialog(QtWidgets.QInputDialog):
     """An input dialog that keeps the given text unless the test has prepared an answer."""
 
     @staticmethod
-    def getText(parent: Any, title: str, label: str, mode: Any = None, text: str = "", *_: Any) -> str:  # type: ignore[override]
+    def getText(parent: Any, title: str, label: str, mode: Any = None, text: str = "", *_: Any) -> str:
         return popups.record("getText", title, label, text)
 
 

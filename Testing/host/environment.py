@@ -1,4 +1,4 @@
-"""Environment of a process that draws without a screen; to be set before vtk or Qt is imported for the first time."""
+"""Environment of a process that draws without a screen; to be set before vtk or Qt is imported."""
 
 from __future__ import annotations
 

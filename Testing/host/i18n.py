@@ -18,6 +18,6 @@ def translate(context: str, text: str) -> str:
 
 def build() -> ModuleType:
     module = ModuleType("slicer.i18n", "Stand-in for Slicer's translations.")
-    module.tr, module.translate = tr, translate  # type: ignore[attr-defined]
+    module.tr, module.translate = tr, translate
     sys.modules[module.__name__] = module
     return module

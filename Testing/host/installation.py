@@ -22,8 +22,18 @@ def _forget_leaked_names() -> None:
 
 
 def install(application: Any, home: Path) -> Any:
-    """Build the scene and register `qt`, `ctk` and the missing modules of `slicer`; returns the scene's parts."""
-    from . import ctk_module, i18n, module_manager, mrml_module, qt_module, scene
+    """Build the scene and register `qt`, `ctk` and the missing modules of `slicer`."""
+    from . import (
+        ctk_module,
+        i18n,
+        module_manager,
+        mrml_module,
+        packaging,
+        python_slicer,
+        pytorch_extension,
+        qt_module,
+        scene,
+    )
 
     _forget_leaked_names()
     parts = scene.build(home)
@@ -34,6 +44,9 @@ def install(application: Any, home: Path) -> Any:
     ctk_module.build()
     mrml_module.build()
     slicer.i18n = i18n.build()
+    slicer.packaging = packaging.build()
+    pytorch_extension.build()
+    python_slicer.install(home)
 
     from . import parameters, scripted_module
 

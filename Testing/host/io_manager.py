@@ -1,4 +1,4 @@
-"""Reading and writing of files through Slicer's real storage nodes, as `slicer.util.loadVolume` and its like expect."""
+"""Reading and writing of files through Slicer's real storage nodes, for `slicer.util.loadVolume` and others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import slicer
 from PySide6 import QtCore
 
-# File type by ending, the more particular first. Slicer asks its readers; their answers for these are the same.
+# File type by ending, the more particular first. Slicer asks its readers, who answer the same for these.
 _TYPES = {
     ".seg.nrrd": "SegmentationFile",
     ".seg.nhdr": "SegmentationFile",
@@ -48,7 +48,9 @@ class qSlicerCoreIOManager(QtCore.QObject):
     def fileWriterFileType(self, node: Any, extension: str = "") -> str:
         return "NodeFile"
 
-    def loadNodes(self, fileType: str, properties: dict, loadedNodes: Any = None, userMessages: Any = None) -> bool:
+    def loadNodes(
+        self, fileType: str, properties: dict, loadedNodes: Any = None, userMessages: Any = None
+    ) -> bool:
         file = properties["fileName"]
         if not Path(file).exists():
             return False
@@ -101,7 +103,9 @@ class qSlicerCoreIOManager(QtCore.QObject):
         return slicer.app.moduleLogic("Transforms").AddTransform(file, self._scene, messages)
 
     def _load_MarkupsFile(self, file: str, properties: dict, messages: Any) -> Any:
-        ids = slicer.app.moduleLogic("Markups").LoadMarkups(file, properties.get("name") or _stem(file), messages)
+        ids = slicer.app.moduleLogic("Markups").LoadMarkups(
+            file, properties.get("name") or _stem(file), messages
+        )
         return self._scene.GetNodeByID(ids.split(",")[0]) if ids else None
 
     def _load_TableFile(self, file: str, properties: dict, messages: Any) -> Any:

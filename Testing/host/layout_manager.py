@@ -89,6 +89,10 @@ class qSlicerLayoutManager(QtCore.QObject):
         node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._arrange())
         self._shown = -1
         self._arrange()
+        # Displayable managers look for their slice logic when a batch of changes ends, as it does when Slicer
+        # has started.
+        slicer.mrmlScene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+        slicer.mrmlScene.EndState(slicer.vtkMRMLScene.BatchProcessState)
 
     def mrmlScene(self) -> Any:
         return slicer.mrmlScene

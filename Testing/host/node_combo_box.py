@@ -18,7 +18,7 @@ _ACTION_ROLE = QtCore.Qt.ItemDataRole.UserRole + 1
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """A list of the scene's nodes of some types, kept up to date with the scene.
 
-    As in Slicer nothing is selected until somebody does, and removing the selected node selects its neighbour.
+    As in Slicer nothing is selected by itself, and removing the selected node selects its neighbour.
     """
 
     currentNodeChanged = QtCore.Signal((object,), (bool,))
@@ -69,7 +69,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     # What is offered
 
-    def _flag(name: str, kind: Any = bool) -> Any:  # type: ignore[misc]  # noqa: N805
+    def _flag(name: str, kind: Any = bool) -> Any:
         def write(self: Any, value: Any) -> None:
             self._flags[name] = value
             self._rebuild()
@@ -190,8 +190,10 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             if wanted_type == nodeType:
                 node.SetAttribute(name, "" if value is None else str(value))
         base = self._base_names.get("")
-        node = self._observer.scene.AddNewNodeByClass(nodeType, base) if base and not self._attributes else (
-            self._observer.scene.AddNode(node)
+        node = (
+            self._observer.scene.AddNewNodeByClass(nodeType, base)
+            if base and not self._attributes
+            else (self._observer.scene.AddNode(node))
         )
         if self.selectNodeUponCreation:
             self.setCurrentNode(node)

@@ -1,10 +1,10 @@
 """Makes PySide classes answer as PythonQt's do inside Slicer.
 
 * Qt properties are attributes: `w.text`, `w.enabled = True`; never `w.text()`.
-* `w.connect("clicked(bool)", f)` and `w.disconnect(...)` take signatures as strings; `f` gets as many of the signal's
-  arguments as it accepts.
+* `w.connect("clicked(bool)", f)` and `w.disconnect(...)` take signatures as strings; `f` gets as many of the
+  signal's arguments as it accepts.
 * `w.name` is the object name, `w.className()` the C++ class.
-* Setting an attribute that the class does not have raises AttributeError, so that a misspelt property is found here.
+* Setting an attribute that the class does not have raises AttributeError: a misspelt property is found here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def ignoring_new_attributes() -> Iterator[None]:
 
 
 class _QtProperty:
-    """Data descriptor for one Q_PROPERTY. On the class it gives back PySide's own attribute, as C++ expects."""
+    """Data descriptor for one Q_PROPERTY. On the class it gives PySide's own attribute, as C++ expects."""
 
     def __init__(self, name: str, original: Any, writable: bool) -> None:
         self.name, self.original, self.writable = name, original, writable
@@ -87,7 +87,7 @@ def qobject_classes() -> Iterator[type]:
 
 
 def _describe_properties(cls: type) -> None:
-    meta = cls.staticMetaObject  # type: ignore[attr-defined]
+    meta = cls.staticMetaObject
     for index in range(meta.propertyOffset(), meta.propertyCount()):
         prop = meta.property(index)
         name = prop.name()
@@ -222,12 +222,12 @@ def install() -> None:
     classes = list(qobject_classes())
     for cls in classes:
         _describe_properties(cls)
-    QtCore.QObject.name = _ObjectName()  # type: ignore[attr-defined]
-    QtCore.QObject.className = lambda self: self.metaObject().className()  # type: ignore[attr-defined]
+    QtCore.QObject.name = _ObjectName()
+    QtCore.QObject.className = lambda self: self.metaObject().className()
     for cls in classes:
-        cls.__setattr__ = strict_setattr  # type: ignore[method-assign, assignment]
+        cls.__setattr__ = strict_setattr
         if hasattr(cls, "exec") and not hasattr(cls, "exec_"):
-            cls.exec_ = lambda self, *args: self.exec(*args)  # type: ignore[attr-defined]
+            cls.exec_ = lambda self, *args: self.exec(*args)
     original = QtCore.QObject.__getattribute__
 
     def getattribute(self: Any, name: str) -> Any:
@@ -237,4 +237,4 @@ def install() -> None:
             return lambda *arguments: _disconnect(self, *arguments)
         return original(self, name)
 
-    QtCore.QObject.__getattribute__ = getattribute  # type: ignore[method-assign, assignment]
+    QtCore.QObject.__getattribute__ = getattribute

@@ -1,4 +1,4 @@
-"""The module `qt` of Slicer's Python: every Q* class, dialogs that do not wait, and a loader that knows Slicer's widgets."""
+"""The module `qt`: every Q* class, dialogs that do not wait, and a loader that knows Slicer's widgets."""
 
 from __future__ import annotations
 

@@ -28,7 +28,11 @@ class ctkVTKAbstractView(QtWidgets.QWidget):
         self._interactor = vtk.vtkGenericRenderWindowInteractor()
         self._interactor.SetRenderWindow(self._window)
         self._annotation = vtk.vtkCornerAnnotation()
-        self._annotation.SetMaximumLineHeight(0.07)
+        # Points, which the window's resolution turns into pixels.
+        self._annotation.SetMaximumFontSize(12)
+        self._annotation.SetMinimumFontSize(12)
+        self._annotation.SetMaximumLineHeight(1.0)
+        self._annotation.SetNonlinearFontScaleFactor(1.0)
         self._annotation.GetTextProperty().ShadowOn()
         self._renderer.AddViewProp(self._annotation)
         self._image: QtGui.QImage | None = None
@@ -79,9 +83,6 @@ class ctkVTKAbstractView(QtWidgets.QWidget):
         if tuple(self._window.GetSize()) != (width, height):
             self._window.SetSize(width, height)
         self._window.SetDPI(round(72 * ratio))
-        self._annotation.SetMaximumFontSize(round(13 * ratio))
-        self._annotation.SetMinimumFontSize(round(11 * ratio))
-        self._annotation.SetNonlinearFontScaleFactor(1.0)
         self._resized(width, height)
         self._window.Render()
         pixels = vtk.vtkUnsignedCharArray()

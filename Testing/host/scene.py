@@ -11,6 +11,8 @@ from typing import Any
 import slicer
 import vtk
 
+from . import colour_files
+
 # Module name in Slicer, logic class. Names are those of slicer.modules.<lower case>.
 MODULE_LOGICS = {
     "Cameras": "vtkSlicerCamerasModuleLogic",
@@ -42,7 +44,7 @@ class Scene:
 
 
 def build(home: Path) -> Scene:
-    """Make the scene. `home` is a folder for what Slicer would keep in its own: shared and temporary files."""
+    """Make the scene. `home` is a folder for what Slicer keeps in its own: shared and temporary files."""
     output = vtk.vtkOutputWindow.GetInstance()
     output.SetDisplayModeToAlwaysStdErr()
     temporary = home / "temporary"
@@ -56,9 +58,9 @@ def build(home: Path) -> Scene:
     application = slicer.vtkSlicerApplicationLogic()
     application.SetTemporaryPath(str(temporary))
     application.SetHomeDirectory(str(home))
-    # Relative to the home folder. It has no colour files: tables are to be built in code.
+    # Relative to the home folder.
     application.SetShareDirectory("share/Slicer")
-    (home / "share/Slicer/ColorFiles").mkdir(parents=True, exist_ok=True)
+    colour_files.write(home / "share/Slicer/ColorFiles")
     application.SetMRMLScene(mrml)
 
     scene = Scene(mrml, application)

@@ -52,7 +52,7 @@ class SceneObserver:
                     function(node)
         else:
 
-            def relay(caller: Any, event: str) -> None:  # type: ignore[misc]
+            def relay(caller: Any, event: str) -> None:
                 observer = this()
                 if observer is not None and observer._alive() is not None:
                     function()

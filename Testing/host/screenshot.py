@@ -10,7 +10,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 
 def window(main_window: Any, file: Path, size: tuple[int, int], panel_width: int) -> Path:
-    """Bring the window to a size, let everything settle, draw the views anew and save a picture of all of it."""
+    """Bring the window to a size, let everything settle, draw the views anew and save a picture."""
     application = QtWidgets.QApplication.instance()
     main_window.resize(*size)
     main_window._splitter.setSizes([panel_width, size[0] - panel_width])

@@ -1,4 +1,4 @@
-"""The module `slicer.ScriptedLoadableModule`: base classes with the signatures and behaviour of Slicer's own."""
+"""The module `slicer.ScriptedLoadableModule`: base classes with the signatures and behaviour of Slicer's."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ScriptedLoadableModuleWidget:
         return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / filename)
 
     def setup(self) -> None:
-        """Overridden to build the panel. The developer's reload section of Slicer is not part of the stand-in."""
+        """Overridden to build the panel. Slicer's section for developers is not part of the stand-in."""
 
     def cleanup(self) -> None:
         """Overridden to let go of observers and timers."""
@@ -173,6 +173,6 @@ def build() -> ModuleType:
     )
     for cls in classes:
         setattr(module, cls.__name__, cls)
-    module.__all__ = [cls.__name__ for cls in classes]  # type: ignore[attr-defined]
+    module.__all__ = [cls.__name__ for cls in classes]
     sys.modules[module.__name__] = module
     return module

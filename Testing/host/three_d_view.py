@@ -48,10 +48,19 @@ class qMRMLThreeDView(ctkVTKAbstractView):
         return self.displayableManagerByClassName("vtkMRMLCameraDisplayableManager").GetCameraNode()
 
     def resetFocalPoint(self) -> None:
+        # The box and its letters must not count as contents; afterwards they are fitted to these.
+        node = self._node
+        box, letters = node.GetBoxVisible(), node.GetAxisLabelsVisible()
+        node.SetBoxVisible(False)
+        node.SetAxisLabelsVisible(False)
         bounds = self._renderer.ComputeVisiblePropBounds()
         if bounds[0] <= bounds[1]:
             center = [(bounds[2 * i] + bounds[2 * i + 1]) / 2 for i in range(3)]
             self._renderer.GetActiveCamera().SetFocalPoint(*center)
+        node.SetBoxVisible(box)
+        node.SetAxisLabelsVisible(letters)
+        node.InvokeEvent(slicer.vtkMRMLViewNode.ResetFocalPointRequestedEvent)
+        self._renderer.ResetCameraClippingRange()
 
     def resetCamera(
         self, resetRotation: bool = True, resetTranslation: bool = True, resetDistance: bool = True
@@ -74,9 +83,7 @@ class qMRMLThreeDWidget(qMRMLWidget):
         color = QtGui.QColor.fromRgbF(*node.GetLayoutColor())
         bar = QtWidgets.QLabel(node.GetLayoutLabel(), self)
         bar.alignment = int((QtCore.Qt.AlignmentFlag.AlignVCenter | QtCore.Qt.AlignmentFlag.AlignLeft).value)
-        bar.styleSheet = (
-            f"color: black; font-weight: bold; padding-left: 7px; background: {color.name()};"
-        )
+        bar.styleSheet = f"color: black; font-weight: bold; padding-left: 7px; background: {color.name()};"
         bar.setMinimumHeight(26)
         layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -21,7 +21,7 @@ def register(*classes: type) -> None:
 class QUiLoader(QtUiTools.QUiLoader):
     """As Qt's, but an unknown class or a connection that cannot be made raises instead of being passed over.
 
-    Connections are made here and not by Qt, whose meta-object does not know the vtk types of Slicer's signals.
+    Connections are made here and not by Qt, whose meta-object does not know the vtk types of the signals.
     """
 
     def createWidget(self, class_name: str, parent: Any = None, name: str = "") -> Any:
@@ -55,7 +55,7 @@ class QUiLoader(QtUiTools.QUiLoader):
         known = {*self.availableWidgets(), *CUSTOM_WIDGETS, "Line", "QAxWidget"}
         unknown = sorted({w.get("class", "") for w in root.iter("widget")} - known)
         if unknown:
-            raise RuntimeError(f"The .ui file uses widget classes that are not known here: {', '.join(unknown)}")
+            raise RuntimeError(f"The .ui file uses widget classes that are not known: {', '.join(unknown)}")
 
 
 def _resolve_flags(root: ElementTree.Element) -> None:
@@ -89,4 +89,3 @@ def _make_connection(root: Any, connection: ElementTree.Element) -> None:
     if not callable(getattr(receiver, slot, None)):
         raise RuntimeError(f"'{text('receiver')}' has no slot {text('slot')}, to which the .ui file connects")
     sender.connect(text("signal"), receiver, text("slot"))
-

@@ -14,7 +14,8 @@ from .pythonqt import register_setter
 
 def qt_property(kind: Any, read: Any, write: Any = None, notify: Any = None) -> Any:
     """A Qt property of a Python class, read-only where `write` is None."""
-    found = QtCore.Property(kind, read, write, notify=notify) if notify else QtCore.Property(kind, read, write)
+    more = {} if notify is None else {"notify": notify}
+    found = QtCore.Property(kind, read, write, **more)
     register_setter(found, write)
     return found
 

@@ -1,6 +1,6 @@
 """The part of Slicer's package `slicer.parameterNodeWrapper` that modules here use.
 
-Left out, and therefore not to be used in modules: parameter packs, `typing.Any`, colours, ranges and generated forms.
+Left out, and so not to be used in modules: parameter packs, `typing.Any`, colours, ranges, generated forms.
 Values are written under the names and in the words that Slicer itself uses, so that scenes can be exchanged.
 """
 
@@ -45,6 +45,6 @@ def build() -> ModuleType:
     for source, names in _PUBLIC.items():
         for name in names:
             setattr(module, name, getattr(source, name))
-    module.__all__ = [name for names in _PUBLIC.values() for name in names]  # type: ignore[attr-defined]
+    module.__all__ = [name for names in _PUBLIC.values() for name in names]
     sys.modules[module.__name__] = module
     return module

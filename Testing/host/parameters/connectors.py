@@ -28,7 +28,7 @@ _INTEGER_LIMIT = 2**31
 
 
 class GuiConnector:
-    """One widget that shows one parameter. Subclasses name the property they read and the signal of its change."""
+    """One widget that shows one parameter. Subclasses name the property and the signal of its change."""
 
     value_property = ""
     changed_signal = ""
@@ -86,7 +86,9 @@ def createGuiConnector(widget: Any, datatype: Any) -> GuiConnector:
     for connector in _connectors:
         if connector.canRepresent(widget, datatype):
             return connector.create(widget, datatype)
-    raise RuntimeError(f"Unable to create GUI connector from datatype '{datatype}' to widget type '{type(widget)}'")
+    raise RuntimeError(
+        f"Unable to create GUI connector from datatype '{datatype}' to widget type '{type(widget)}'"
+    )
 
 
 @parameterNodeGuiConnector

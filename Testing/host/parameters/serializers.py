@@ -1,4 +1,4 @@
-"""How a value of a Python type lies in a vtkMRMLScriptedModuleNode: parameters are text, nodes are references."""
+"""How a value lies in a vtkMRMLScriptedModuleNode: parameters are text, nodes are references."""
 
 from __future__ import annotations
 

@@ -73,7 +73,8 @@ class _Wrapper:
 
     def _find(self, name: str) -> _Parameter:
         if name not in self.allParameters:
-            raise ValueError(f"Cannot find a param with the given name: {name} (there are {list(self.allParameters)})")
+            known = ", ".join(self.allParameters)
+            raise ValueError(f"Cannot find a param with the given name: {name} (there are {known})")
         return self.allParameters[name]
 
     def getValue(self, name: str) -> Any:
@@ -169,7 +170,7 @@ def _wrap(cls: type) -> type:
         if name != "__init__" and hasattr(cls, name):
             raise ValueError(f"Cannot use reserved name '{name}' in a parameterNodeWrapper")
         setattr(cls, name, value)
-    cls.allParameters = parameters  # type: ignore[attr-defined]
+    cls.allParameters = parameters
     return cls
 
 

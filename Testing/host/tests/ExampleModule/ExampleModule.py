@@ -2,7 +2,7 @@
 
 import enum
 import pathlib
-from typing import Annotated, Optional
+from typing import Annotated
 
 import slicer
 import vtk
@@ -37,7 +37,7 @@ class Speed(enum.Enum):
 @parameterNodeWrapper
 class ExampleModuleParameterNode:
     inputVolume: vtkMRMLScalarVolumeNode
-    anyVolume: Optional[vtkMRMLScalarVolumeNode]
+    anyVolume: vtkMRMLScalarVolumeNode | None
     segmentation: vtkMRMLSegmentationNode
     threshold: Annotated[float, WithinRange(-100, 500)] = 100
     iterations: Annotated[int, WithinRange(1, 50)] = 10
