@@ -111,8 +111,8 @@ def test_a_mask_that_lies_elsewhere(name):
 
 
 def test_a_mask_is_judged_by_its_voxels_and_not_by_its_box():
-    mask = mask_at((0, 0, 0), size=(60, 10, 10))
-    mask.data[..., :30] = 0  # only voxels beyond the image's 20 mm are set
+    mask = mask_at((0, 0, 0), size=(23, 10, 10))
+    mask.data[..., :21] = 0  # only beyond the image's 20 mm along x; along z it reaches 23 mm
     refused(problem(fixed_mask=mask), "does not touch")
 
 
