@@ -137,7 +137,7 @@ def summary_lines(e: Evaluation) -> list[str]:
     lines.append(
         f"Deformation in the {d['region']}: folding {d['folding_percent']:.4f} %{sd}, Jacobian "
         f"{d['jacobian_min']:.2f} to {d['jacobian_max']:.2f}, "
-        f"displacement {d['displacement_mean_mm']:.1f} mm on average, at most {d['displacement_max_mm']:.1f} mm"
+        f"displacement {d['displacement_mean_mm']:.1f} mm on average, most {d['displacement_max_mm']:.1f} mm"
     )
     if inverse:
         lines.append(

@@ -79,7 +79,7 @@ def test_mirror_folds_everywhere_and_half_a_mirror_in_its_half() -> None:
     x = torch.arange(20.0)
     u[0] = torch.where(x < 10, -2 * x, -18 - 0 * x)
     s = deformation_statistics(jacobian_of(DisplacementField(u, grid), grid), u, measured_region(grid, None))
-    # det = -1 up to voxel 8, (1 + slope) with slope (u10 - u8) / 2 = -1 at 9, 1 beyond: 9 of the 18 inner columns
+    # det is -1 up to voxel 8, 1 + (u10 - u8) / 2 = 0 at 9 and 1 beyond: 9 of the 18 inner columns
     assert s.jacobian.folding_percent == pytest.approx(50.0)
     assert s.jacobian.minimum == pytest.approx(-1.0) and s.jacobian.maximum == pytest.approx(1.0)
     assert s.displacement_max == pytest.approx(18.0)

@@ -47,7 +47,7 @@ def case(request: pytest.FixtureRequest) -> PhantomCase:
 
 
 def test_moving_image_is_the_fixed_one_seen_through_the_true_map(case: PhantomCase) -> None:
-    """Away from edges (where the voxel size decides) moving(T(x)) = fixed(x); at random it would be far off."""
+    """Away from edges (where the voxel size decides) moving(T(x)) = fixed(x)."""
     p = case.problem
     x = case.body_points(4000)
     there = p.moving.at(case.true_transform.apply(x))[0]

@@ -4,8 +4,8 @@
     case.problem             RegistrationProblem with labels, landmarks and mask
     case.true_transform      T, fixed to moving; landmarks are exact, the inverse is solved to 0.001 mm
 
-Any grids will do: oblique, left-handed, anisotropic, anywhere in the world. Anatomy is of life size and sits in the
-middle of the fixed grid, upright in LPS; `placement` sets the moving patient elsewhere.
+Any grids will do: oblique, left-handed, anisotropic, off-origin. Anatomy is of life size
+and sits in the middle of the fixed grid, upright in LPS; `placement` sets the moving patient elsewhere.
 """
 
 from .abdomen import abdomen

@@ -1,4 +1,4 @@
-"""An abdomen, in HU, whose organs move independently: liver, spleen, kidneys, stomach, gall bladder, aorta, spine.
+"""An abdomen, in HU, whose organs move independently.
 
 Anatomy mm: x to the left, y to the back, z up (LPS).
 """
@@ -16,7 +16,8 @@ from .case import PhantomCase, Subject, make_case
 from .motion import Field
 
 NAMES = {
-    1: "Liver", 2: "Spleen", 3: "Right kidney", 4: "Left kidney", 5: "Stomach", 6: "Gallbladder", 7: "Aorta", 8: "Spine",
+    1: "Liver", 2: "Spleen", 3: "Right kidney", 4: "Left kidney",
+    5: "Stomach", 6: "Gallbladder", 7: "Aorta", 8: "Spine",
 }  # fmt: skip
 
 #: organ -> (label, centre, radii, HU)
@@ -28,7 +29,8 @@ _ORGANS = {
     "stomach": (5, (54, -38, 36), (36, 30, 36), 35),
     "gallbladder": (6, (-44, -52, -14), (12, 14, 17), 12),
 }
-_MOBILE = {"liver": 1.0, "spleen": 0.8, "right kidney": 0.6, "left kidney": 0.6, "stomach": 0.9, "gallbladder": 0.8}
+#: share of the whole motion that an organ may take
+_MOBILE = dict(zip(_ORGANS, (1.0, 0.8, 0.6, 0.6, 0.9, 0.8), strict=True))
 
 
 def abdomen(
@@ -40,7 +42,7 @@ def abdomen(
     noise: float = 12.0,
     placement: Affine | None = None,
 ) -> PhantomCase:
-    """Every organ shifts by its own random vector of at most `motion_mm`, and what lies between gives way smoothly.
+    """Every organ shifts by its own random vector of at most `motion_mm`; what lies between gives way.
 
     Labels as NAMES; masks: the organs; landmarks: the poles of the organs. 3-D only.
     """
@@ -67,7 +69,7 @@ def _poles() -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _shifts(seed: int, motion_mm: float) -> Field:
-    """u(x) = sum_k w_k(x) t_k: w_k is near 1 in organ k and falls off; where two claim a point they share it."""
+    """u(x) = sum_k w_k(x) t_k: w_k is near 1 in organ k and falls off; neighbours share."""
     rng = np.random.default_rng(seed + 7)
     directions = rng.normal(size=(len(_ORGANS), 3)) * np.array([0.5, 0.6, 1.0])
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)

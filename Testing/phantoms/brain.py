@@ -1,5 +1,5 @@
-"""A head in several contrasts, in 3-D or as an axial slice: scalp, skull, folded grey matter, white matter, deep
-nuclei, ventricles, cerebellum, and a lesion where wanted.
+"""A head in several contrasts, in 3-D or as an axial slice: scalp, skull, folded grey matter, white matter,
+deep nuclei, ventricles, cerebellum, and a lesion where wanted.
 
 Anatomy mm: x to the left, y to the back, z up (LPS), the middle of the brain at 0.
 """
@@ -42,8 +42,8 @@ def brain(
 
     contrast  of fixed and moving: T1, T2, PD or CT
     lesion    "none", "fixed", "moving" or "both": who has it; one in a single image has no counterpart
-    Labels as NAMES; masks: the brain; landmarks: ventricle horns, nuclei and gyri. Grids of two axes give the axial
-    slice through the middle, moving within its plane.
+    Labels as NAMES; masks: the brain; landmarks: ventricle horns, nuclei and gyri. Grids of two axes
+    give the axial slice through the middle, moving within its plane.
     """
     grid_fixed = grid_fixed or Grid((96, 112, 96), (2.0,) * 3, (-95.0, -111.0, -95.0))
     grid_moving = grid_moving or Grid((100, 108, 90), (1.9, 2.1, 2.1), (-94.0, -112.0, -93.0))
@@ -106,8 +106,13 @@ def _head(canvas: shapes.Canvas, p: torch.Tensor, tissue: dict[str, int]) -> Non
 
 def _matter(canvas: shapes.Canvas, p: torch.Tensor, gyri: torch.Tensor, tissue: dict[str, int]) -> None:
     # two hemispheres, apart at the fissure between them, flat below
-    whole = torch.maximum(shapes.ellipsoid(p, (0, -2, 2), (69, 85, 73)), 1.5 - p[:, 0].abs() - 6 * (p[:, 2] < -4))
-    whole = torch.maximum(whole, -30 - p[:, 2] + 0.002 * p[:, 1].square())
+    whole = torch.maximum(
+        shapes.ellipsoid(p, (0, -2, 2), (69, 85, 73)), 1.5 - p[:, 0].abs() - 6 * (p[:, 2] < -4)
+    )
+    # the frontal lobes end higher than the temporal ones at the sides
+    x, y = p[:, 0].abs(), p[:, 1]
+    floor = -32 - 18 * torch.sigmoid((x - 20) / 4) * torch.sigmoid((34 - (y + 4).abs()) / 5)
+    whole = torch.maximum(whole, floor - p[:, 2])
     sulci = whole + 1.6 * gyri.clamp_min(0)
     canvas.paint(sulci, tissue["grey"], 1)
     canvas.paint(whole + 9 + 2.4 * gyri, tissue["white"], 2)

@@ -33,7 +33,7 @@ class PhantomCase:
     true_transform: Transform
 
     def body_points(self, count: int = 20_000) -> torch.Tensor:
-        """(N, d) LPS mm: an even sample of the fixed mask's voxels whose partners the moving image holds."""
+        """(N, d) LPS mm: evenly sampled voxels of the fixed mask whose partners the moving image holds."""
         mask = self.problem.fixed_mask
         assert mask is not None
         inside = mask.data[0] != 0
@@ -81,7 +81,15 @@ def make_case(
     """
     with _one_thread():
         return _make_case(
-            subject, grid_fixed, grid_moving, motion, placement=placement, noise=noise, seed=seed, unit=unit, floor=floor
+            subject,
+            grid_fixed,
+            grid_moving,
+            motion,
+            placement=placement,
+            noise=noise,
+            seed=seed,
+            unit=unit,
+            floor=floor,
         )
 
 
@@ -118,7 +126,9 @@ def _make_case(
 
     def mask(labels: torch.Tensor, grid: Grid) -> Image:
         wanted = subject.mask_labels
-        chosen = labels != 0 if wanted is None else torch.isin(labels, torch.tensor(wanted, dtype=labels.dtype))
+        chosen = (
+            labels != 0 if wanted is None else torch.isin(labels, torch.tensor(wanted, dtype=labels.dtype))
+        )
         return Image(chosen.to(torch.uint8)[None], grid, ImageKind.MASK)
 
     marks_fixed, marks_moving = _landmarks(subject, centre, truth, grid_fixed, grid_moving)
@@ -151,7 +161,9 @@ def _source_points(grid: Grid, place: Affine, moves: Motion | None) -> torch.Ten
     back = place.inverse().transform
     assert isinstance(back, Affine)
     if moves is None:
-        return back.apply(grid.world_points(dtype=torch.float64).reshape(-1, grid.dimension)).reshape(*grid.shape, -1)
+        return back.apply(grid.world_points(dtype=torch.float64).reshape(-1, grid.dimension)).reshape(
+            *grid.shape, -1
+        )
     inverse = moves.inverse().transform
     if np.allclose(back.homogeneous, np.eye(grid.dimension + 1)):
         return inverse.on_grid(grid)  # type: ignore[attr-defined]

@@ -47,7 +47,9 @@ class Motion(Transform):
     def _determinant(self, points: torch.Tensor) -> torch.Tensor:
         p = points.detach().requires_grad_(True)
         moved = p + self.field(p)
-        rows = [torch.autograd.grad(moved[:, c].sum(), p, retain_graph=True)[0] for c in range(self.dimension)]
+        rows = [
+            torch.autograd.grad(moved[:, c].sum(), p, retain_graph=True)[0] for c in range(self.dimension)
+        ]
         return torch.linalg.det(torch.stack(rows, dim=1)).to(torch.float32)
 
     def to(self, device: torch.device | str) -> Motion:
@@ -73,7 +75,7 @@ class MotionInverse(Transform):
         return torch.cat([p + self._solve(p, torch.zeros_like(p)) for p in y.split(_CHUNK)]).to(points.dtype)
 
     def on_grid(self, grid: Grid) -> torch.Tensor:
-        """([Z,] Y, X, d) float32: S at every voxel centre; quick, since a coarse solution starts the fine one."""
+        """([Z,] Y, X, d) float32: S at every voxel centre; a coarse solution starts the fine one."""
         coarse = grid.with_size([max(2, n // 4) for n in grid.size]).padded(1)
         centres = coarse.world_points(dtype=torch.float64).reshape(-1, grid.dimension)
         start = (self.apply(centres) - centres).T.reshape(grid.dimension, *coarse.shape).to(torch.float32)
@@ -126,7 +128,9 @@ def random_bumps(
     centres = centre + rng.uniform(-0.7, 0.7, (count, d)) * half_extent
     sigmas = rng.uniform(0.28, 0.45, count) * float(np.mean(half_extent))
     directions = rng.normal(size=(count, d))
-    amplitudes = directions / np.linalg.norm(directions, axis=1, keepdims=True) * rng.uniform(0.6, 1.0, (count, 1))
+    amplitudes = (
+        directions / np.linalg.norm(directions, axis=1, keepdims=True) * rng.uniform(0.6, 1.0, (count, 1))
+    )
     raw = bumps(centres, sigmas, amplitudes)
     probe = torch.from_numpy(centre + rng.uniform(-1, 1, (4000, d)) * half_extent).requires_grad_(True)
     u = raw(probe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 
@@ -26,11 +27,13 @@ def capsule(p: torch.Tensor, a: Sequence[float], b: Sequence[float], radius: flo
 
 def tube(p: torch.Tensor, path: Sequence[Sequence[float]], radius: float) -> torch.Tensor:
     """Capsules along a path of at least two points."""
-    pieces = [capsule(p, a, b, radius) for a, b in zip(path[:-1], path[1:], strict=True)]
+    pieces = [capsule(p, a, b, radius) for a, b in pairwise(path)]
     return torch.stack(pieces).amin(dim=0)
 
 
-def box(p: torch.Tensor, centre: Sequence[float], half: Sequence[float], rounding: float = 0.0) -> torch.Tensor:
+def box(
+    p: torch.Tensor, centre: Sequence[float], half: Sequence[float], rounding: float = 0.0
+) -> torch.Tensor:
     q = (p - torch.tensor(centre, dtype=p.dtype)).abs() - torch.tensor(half, dtype=p.dtype) + rounding
     return q.clamp_min(0).norm(dim=1) + q.amax(dim=1).clamp_max(0) - rounding
 
@@ -44,7 +47,7 @@ class Canvas:
         self.edge = edge
 
     def paint(self, distance: torch.Tensor, value: float | torch.Tensor, label: int | None = None) -> None:
-        """Cover with `value` where distance < 0 (half way at 0); `label` replaces what was there, None keeps it."""
+        """Cover with `value` where distance < 0 (half way at 0), and with `label` where one is given."""
         weight = (0.5 - distance / self.edge).clamp(0, 1)
         self.values = self.values + weight * (value - self.values)
         if label is not None:

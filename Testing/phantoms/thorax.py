@@ -1,6 +1,6 @@
-"""A breathing chest, in HU: ribs, spine, heart, great vessels, lungs with lobes and vessel trees, liver, spleen.
+"""A breathing chest, in HU: ribs, spine, heart, great vessels, lungs with lobes and vessel trees, belly.
 
-Anatomy mm: x to the left, y to the back, z up (LPS). Sizes are those of an adult; nothing is taken from a patient.
+Anatomy mm: x to the left, y to the back, z up (LPS). The sizes are those of an adult, no particular one.
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ def thorax(
     noise: float = 15.0,
     placement: Affine | None = None,
 ) -> PhantomCase:
-    """Fixed is breathed in, moving breathed out: the diaphragm rises by `motion_mm` (0..25), sliding along the wall.
+    """Fixed is breathed in, moving out: the diaphragm rises by `motion_mm` (0..25), sliding along the wall.
 
-    Labels: lobes, heart, aorta, trachea, liver, spleen, spine, ribs. Masks: lungs. Landmarks: vessel forks in the
-    lungs. noise is the standard deviation in HU. See `make_case` for placement. 3-D only.
+    Labels as NAMES; masks: the lungs; landmarks: vessel forks in the lungs. noise is the standard deviation in HU. See `make_case` for placement. 3-D only.
     """
     if not 0 <= motion_mm <= 25:
         raise ValueError(f"motion_mm is 0 to 25, not {motion_mm}")
@@ -65,7 +64,10 @@ def thorax(
 
 def _breathing(seed: int, motion_mm: float):  # type: ignore[no-untyped-def]
     uneven = random_bumps(
-        np.random.default_rng(seed + 17), np.array([0.0, 0.0, -20.0]), np.array([110.0, 80.0, 120.0]), 0.12 * motion_mm
+        np.random.default_rng(seed + 17),
+        np.array([0.0, 0.0, -20.0]),
+        np.array([110.0, 80.0, 120.0]),
+        0.12 * motion_mm,
     )
 
     def field(p: torch.Tensor) -> torch.Tensor:
@@ -171,7 +173,9 @@ def _lung_tissue(canvas: shapes.Canvas, p: torch.Tensor, trees: VesselTrees) -> 
     x, y, z = p.unbind(1)
     lungs = _lungs(p)
     # blood sinks to the back; a fine pattern stands for what is too small to draw
-    tissue = -862 + 0.35 * y + 14 * torch.sin(x / 6 + y / 9) * torch.sin(y / 7 - z / 8) * torch.sin(z / 5 + x / 11)
+    tissue = (
+        -862 + 0.35 * y + 14 * torch.sin(x / 6 + y / 9) * torch.sin(y / 7 - z / 8) * torch.sin(z / 5 + x / 11)
+    )
     canvas.paint(lungs, tissue)
     oblique = (z - 0.75 * y - 4) / 1.25
     level = z - 6 + 0.05 * x
@@ -183,7 +187,9 @@ def _lung_tissue(canvas: shapes.Canvas, p: torch.Tensor, trees: VesselTrees) -> 
     ):  # fmt: skip
         canvas.labels[inside & where] = value
     canvas.paint(torch.maximum(lungs + 1, oblique.abs() - 0.5), -740.0)
-    canvas.paint(torch.maximum(lungs + 1, torch.maximum(level.abs() - 0.5, torch.maximum(x, -oblique))), -740.0)
+    canvas.paint(
+        torch.maximum(lungs + 1, torch.maximum(level.abs() - 0.5, torch.maximum(x, -oblique))), -740.0
+    )
     near = (lungs < 2).nonzero()[:, 0]
     distance = torch.full_like(x, 1e3)
     distance[near] = trees.distance(p[near])
@@ -257,8 +263,12 @@ def _ribs(canvas: shapes.Canvas, p: torch.Tensor) -> None:
     canvas.paint(bone + 2.2, 260.0)
     gristle = torch.where(there & (around >= 0.8) & (number > -3.5), rib, torch.full_like(rib, 50.0))
     canvas.paint(gristle, 110.0)
-    blade = torch.maximum((_cavity(p) - 24 - 4 * torch.sin(around * 14)).abs() - 2.6, (around - 0.27).abs() * 300 - 42)
+    blade = torch.maximum(
+        (_cavity(p) - 24 - 4 * torch.sin(around * 14)).abs() - 2.6, (around - 0.27).abs() * 300 - 42
+    )
     blade = torch.maximum(blade, (z - 62).abs() - 52)
     canvas.paint(blade, 400.0)
     for side in (-1, 1):
-        canvas.paint(shapes.tube(p, ((side * 14, -96, 112), (side * 60, -88, 132), (side * 140, -40, 142)), 6), 420.0)
+        canvas.paint(
+            shapes.tube(p, ((side * 14, -96, 112), (side * 60, -88, 132), (side * 140, -40, 142)), 6), 420.0
+        )

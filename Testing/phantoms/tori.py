@@ -32,7 +32,9 @@ def tori(
     rng = np.random.default_rng(seed + 3)
     phase = rng.uniform(0, 2 * np.pi, 3)
     angles = np.arange(0, 2 * np.pi, np.pi / 4)
-    rims = [(_rim(r, lobes, phase[k], angles)) for k, (r, lobes) in enumerate(((58.0, 5), (30.0, 3), (9.0, 2)))]
+    rims = [
+        (_rim(r, lobes, phase[k], angles)) for k, (r, lobes) in enumerate(((58.0, 5), (30.0, 3), (9.0, 2)))
+    ]
     draw = _anatomy(phase)
     subject = Subject(draw, draw, NAMES, None, np.concatenate(rims))
     motion = None
@@ -51,7 +53,9 @@ def _anatomy(phase: np.ndarray) -> Anatomy:
         r, angle = p.norm(dim=1), torch.atan2(p[:, 1], p[:, 0])
         values = torch.zeros(len(p))
         labels = torch.zeros(len(p), dtype=torch.uint8)
-        for k, (outer, inner, lobes, value) in enumerate(((58, 42, 5, 0.6), (30, 18, 3, 1.0), (9, 0, 2, 0.8))):
+        for k, (outer, inner, lobes, value) in enumerate(
+            ((58, 42, 5, 0.6), (30, 18, 3, 1.0), (9, 0, 2, 0.8))
+        ):
             wave = 1 + 0.08 * torch.sin(lobes * angle + phase[k])
             distance = torch.maximum(r - outer * wave, inner * wave - r) if inner else r - outer * wave
             weight = (0.5 - distance / edge).clamp(0, 1)

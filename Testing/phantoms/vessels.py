@@ -1,4 +1,4 @@
-"""Vessel trees of the lungs: capsules that fork and thin out, with a distance quick enough for millions of points."""
+"""Vessel trees of the lungs: capsules that fork and thin out."""
 
 from __future__ import annotations
 
@@ -134,7 +134,9 @@ def _children(
         heading = np.cos(turn) * headings + sign * np.sin(turn) * across
         turned.append(_unit(heading + 0.08 * rng.normal(size=heading.shape)))
         longer.append(lengths * rng.uniform(0.78, 0.94, len(ends)))
-        thinner.append(radii * (rng.uniform(0.8, 0.9, len(ends)) if sign > 0 else rng.uniform(0.62, 0.78, len(ends))))
+        thinner.append(
+            radii * (rng.uniform(0.8, 0.9, len(ends)) if sign > 0 else rng.uniform(0.62, 0.78, len(ends)))
+        )
     return np.tile(ends, (2, 1)), np.concatenate(turned), np.concatenate(longer), np.concatenate(thinner)
 
 
