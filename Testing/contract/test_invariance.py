@@ -54,7 +54,7 @@ def test_order_and_direction_of_the_index_axes_do_not_matter(spec: MethodSpec) -
 
 
 def test_a_second_run_repeats_the_first_and_leaves_no_trace(spec: MethodSpec) -> None:
-    """Bit for bit from the same seed, whatever the global random state, which stays as it was; so do the inputs."""
+    """Bit for bit from the same seed; the global random state and the inputs stay as they were."""
     first = solved(spec.id).result
     problem = only_needed(truth_case(is_linear(spec)).problem, spec)
     before = snapshot(problem)

@@ -85,7 +85,7 @@ def test_largest_distance_agrees_with_simpleitk() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
 def test_labels_are_measured_one_by_one_wherever_they_lie(dtype: torch.dtype) -> None:
-    """Cropping to a label's box changes nothing, also at the border of the image and with gaps in the list."""
+    """Cropping to a label's box changes nothing, also at the border and with gaps in the list."""
     rng = np.random.default_rng(3)
     grid = Grid((16, 14, 12), (1.0, 2.0, 3.0))
     maps = [rng.integers(0, 5, grid.shape) * (rng.random(grid.shape) > 0.7) for _ in range(2)]

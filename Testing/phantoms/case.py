@@ -45,7 +45,7 @@ class PhantomCase:
         return x[torch.from_numpy(((index >= 0) & (index <= np.array(moving.size) - 1)).all(axis=1))]
 
     def errors(self, transform: Transform) -> np.ndarray:
-        """|T'(x) - T(x)| mm at the body points: the TRE of a found transform T' everywhere, not at landmarks only."""
+        """|T'(x) - T(x)| mm at the body points: the TRE of a found transform T', not at landmarks only."""
         x = self.body_points()
         return (transform.apply(x) - self.true_transform.apply(x)).norm(dim=1).numpy()
 

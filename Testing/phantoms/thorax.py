@@ -21,7 +21,8 @@ from .vessels import VesselTrees, grow
 
 NAMES = {
     1: "Left upper lobe", 2: "Left lower lobe", 3: "Right upper lobe", 4: "Right middle lobe",
-    5: "Right lower lobe", 6: "Heart", 7: "Aorta", 8: "Trachea", 9: "Liver", 10: "Spleen", 11: "Spine", 12: "Ribs",
+    5: "Right lower lobe", 6: "Heart", 7: "Aorta", 8: "Trachea",
+    9: "Liver", 10: "Spleen", 11: "Spine", 12: "Ribs",
 }  # fmt: skip
 _LUNGS = (1, 2, 3, 4, 5)
 
@@ -40,7 +41,8 @@ def thorax(
 ) -> PhantomCase:
     """Fixed is breathed in, moving out: the diaphragm rises by `motion_mm` (0..25), sliding along the wall.
 
-    Labels as NAMES; masks: the lungs; landmarks: vessel forks in the lungs. noise is the standard deviation in HU. See `make_case` for placement. 3-D only.
+    Labels as NAMES; masks: the lungs; landmarks: vessel forks in the lungs.
+    noise is the standard deviation in HU. See `make_case` for placement. 3-D only.
     """
     if not 0 <= motion_mm <= 25:
         raise ValueError(f"motion_mm is 0 to 25, not {motion_mm}")

@@ -25,7 +25,8 @@ def tori(
 ) -> PhantomCase:
     """Rings of radius 50 and 24 mm with lobes that tell them from circles; values 0 to 1.
 
-    The deformation is smooth, random, at most `motion_mm`. Masks and labels: the rings; landmarks: on their rims.
+    The deformation is smooth, random, at most `motion_mm`. Masks and labels: the rings;
+    landmarks: on their rims.
     """
     grid_fixed = grid_fixed or Grid((128, 128), (1.25, 1.25), (-79.0, -79.0))
     grid_moving = grid_moving or Grid((120, 132), (1.4, 1.3), (-83.0, -85.0))

@@ -26,7 +26,7 @@ class _Table(NamedTuple):
 
 @dataclass(frozen=True)
 class VesselTrees:
-    """starts, ends (M, 3) and radii (M,) mm of capsules; forks (K, 3) where a branch divides, inside the lungs."""
+    """starts, ends (M, 3) and radii (M,) mm of capsules; forks (K, 3) where a branch divides."""
 
     starts: np.ndarray
     ends: np.ndarray
@@ -83,7 +83,7 @@ class VesselTrees:
 
 
 def grow(seed: int, lungs: Callable[[np.ndarray], np.ndarray]) -> VesselTrees:
-    """Trees of six roots a lung from the hilum. `lungs` (N, 3) -> (N,) is the signed distance that bounds them."""
+    """Trees of six roots a lung from the hilum. `lungs` (N, 3) -> (N,): signed distance to the pleura."""
     rng = np.random.default_rng(seed + 101)
     starts, headings = _roots(rng)
     lengths, radii = rng.uniform(24, 32, len(starts)), rng.uniform(4.4, 5.6, len(starts))
