@@ -54,12 +54,15 @@ def tool_tip(parameter: Parameter) -> str:
 
 
 def decimals_for(parameter: Parameter) -> int:
-    """Decimals that show the step (or, without one, the default and the lower limit) exactly."""
+    """Decimals that show step, default and lower limit; without a step also a thousandth of the range."""
     limits = parameter.range
-    shown = [limits.step] if limits is not None and limits.step else [parameter.default]
-    if limits is not None:
-        shown.append(limits.minimum)
+    shown = [parameter.default] if parameter.default is not None else []
     needed = 1
+    if limits is not None:
+        shown += [limits.minimum, limits.step or 0.0]
+        if not limits.step:
+            span = max(limits.maximum - limits.minimum, 1e-6)
+            needed = min(_MOST_DECIMALS, max(1, math.ceil(3 - math.log10(span))))
     for value in shown:
         while needed < _MOST_DECIMALS and not math.isclose(round(value, needed), value, rel_tol=1e-6):
             needed += 1

@@ -52,11 +52,11 @@ class ParameterForm:
         if hidden:
             section = ctk.ctkCollapsibleButton()
             section.setObjectName("advancedSettingsButton")
-            section.setText(_("Advanced"))
+            section.text = _("Advanced")
             inner = qt.QFormLayout(section)
             for parameter in hidden:
                 self._add_row(inner, parameter)
-            section.setCollapsed(True)
+            section.collapsed = True
             rows.addRow(section)
         self._container.layout().addWidget(self._body)
         self.set_base(spec, preset)

@@ -48,6 +48,8 @@ class AlignPanel:
         self._watch: JobWatch | None = None
         self._order: Order | None = None
         self._saved_views: SavedViews | None = None
+        self._job: RunningJob | None = None  # the last one, for its log
+        self._said: list[str] = []  # what it said besides the log
         self._refreshing = False
         self._shown: tuple[str, str] | None = None  # method and preset whose settings the form shows
         self._shown_result: str | None = None
@@ -66,7 +68,8 @@ class AlignPanel:
             ]
         )
         ui.resetButton.connect("clicked(bool)", lambda _on: self._reset_settings())
-        ui.showLogButton.connect("clicked(bool)", lambda _on: ui.logButton.setCollapsed(False))
+        ui.showLogButton.connect("clicked(bool)", lambda _on: self._open_log())
+        ui.logButton.connect("contentsCollapsed(bool)", lambda _folded: self._complete_log())
         ui.undoButton.connect("clicked(bool)", lambda _on: self._put_back())
         ui.torchButton.connect("clicked(bool)", lambda _on: self._install_torch())
         self._say("")
@@ -138,6 +141,7 @@ class AlignPanel:
             self._say(str(error))
             return
         self._set_running(True)
+        self._job, self._said = job, []
         self._watch = JobWatch(job, self)
 
     def heard(self, event: Event) -> None:
@@ -147,6 +151,8 @@ class AlignPanel:
             left = time_left(event.seconds_left)
             self.ui.statusLabel.setText(f"{event.stage} - {left}" if left else event.stage)
         elif event.text:
+            if event.kind != "log":
+                self._said.append(event.text)
             self.ui.logText.appendPlainText(event.text)
 
     def finished(self, event: Event) -> None:
@@ -173,11 +179,21 @@ class AlignPanel:
             self._say(str(error))
         except Exception:
             logging.exception("The result of an alignment could not be loaded")
-            self.ui.logText.appendPlainText(traceback.format_exc())
+            self._said.append(traceback.format_exc())
+            self._complete_log()
             self._say(_("The result could not be loaded; the scene is as it was."))
         else:
             self._say(" ".join(result.messages), log=False)
             self._parameters.result = result.transform
+
+    def _open_log(self) -> None:
+        self.ui.logButton.collapsed = False
+        self._complete_log()
+
+    def _complete_log(self) -> None:
+        """The last lines of a process that failed may come after the word that it failed."""
+        if self._job is not None and not self.running:
+            self.ui.logText.setPlainText("\n".join([self._job.log_text().rstrip(), *self._said]).strip())
 
     # ------------------------------------------------------------------ the user's choices
 
@@ -296,7 +312,8 @@ class AlignPanel:
         self.ui.resultButton.setVisible(result is not None)
         if result is not None:
             fill_table(self.ui.resultTable, result_rows(result.metrics, result.provenance))
-            self.ui.resultLabel.setText(result.transform.GetName())
+            warnings = result.metrics.get("warnings") or ()
+            self.ui.resultLabel.setText("\n".join([result.transform.GetName(), *warnings]))
 
     def _set_running(self, running: bool) -> None:
         self.ui.progressBar.setVisible(running)

@@ -18,9 +18,12 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from ..core.errors import OutputError
 from .places import RAS_TO_LPS, array_from, vtk_matrix
-from .volumes import image_matrix, read_array
+from .volumes import empty_image, image_matrix, read_array
 
 _LPS_SIGNS = (-1.0, -1.0, 1.0)
+
+# an initial transform is smooth: this many samples show it, and more would not fit into memory
+_MOST_SAMPLES = 2_000_000
 
 
 def write_transform(
@@ -44,6 +47,7 @@ def write_transform(
         return path
     general = vtk.vtkGeneralTransform()
     node.GetTransformFromWorld(general)
+    grid = _coarser(grid)
     field = _sampled_field(general, grid)
     out = sitk.GetImageFromArray(field, isVector=True)
     m = image_matrix(grid)
@@ -54,6 +58,18 @@ def write_transform(
     path = folder / f"{stem}.nrrd"
     sitk.WriteImage(out, str(path), useCompression=False)
     return path
+
+
+def _coarser(grid: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+    """`grid` with at most about `_MOST_SAMPLES` points between the same outermost voxel centres."""
+    size = np.array(grid.GetDimensions())
+    factor = max(1.0, (float(size.prod()) / _MOST_SAMPLES) ** (1 / 3))
+    fewer = np.minimum(size, np.maximum(2, np.ceil(size / factor))).astype(int)
+    matrix = image_matrix(grid)
+    extent = np.array(grid.GetExtent())[::2]
+    matrix[:3, 3] += matrix[:3, :3] @ extent
+    matrix[:3, :3] *= np.where(fewer > 1, (size - 1) / np.maximum(fewer - 1, 1), 1.0)
+    return empty_image(fewer.tolist(), matrix)
 
 
 def _sampled_field(

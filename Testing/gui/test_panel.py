@@ -99,6 +99,7 @@ def test_worker_that_dies(panel: Any, volumes: Any, scene: Any, how: str) -> Non
     assert text.endswith(".") and "\n" not in text and panel.ui.showLogButton.visible
     assert ids(scene) == before
     panel.ui.logButton.setCollapsed(True)
+    panel.host.process_events(0.3)  # the last words of the worker
     panel.ui.showLogButton.click()
     assert not panel.ui.logButton.collapsed
     if how == "broken":
@@ -205,3 +206,42 @@ def test_reload_leaves_nothing_behind(panel: Any, volumes: Any, scene: Any, runn
     panel.set("steps", 2)
     panel.set("pause", 0.0)
     assert panel.run() is not None
+
+
+def test_segments_are_moved_and_measured(panel: Any, volumes: Any, scene: Any) -> None:
+    moving_segments, fixed_segments = (organs(scene, v) for v in (volumes[1], volumes[0]))
+    panel.choose(*volumes, shift=4.0)
+    panel.ui.movingSegmentationSelector.setCurrentNode(moving_segments)
+    panel.ui.fixedSegmentationSelector.setCurrentNode(fixed_segments)
+    result = panel.run()
+    table = panel.ui.resultTable
+    rows = {table.item(r, 0).text(): table.item(r, 1).text() for r in range(table.rowCount)}
+    assert rows["Dice, liver"] == "1.000"
+    made = result.GetNodeReference("DeepRegistration.output.segmentation")
+    reference = result.GetNodeReference("DeepRegistration.output.moved")
+    for name in ("liver", "kidney"):
+        before = slicer.util.arrayFromSegmentBinaryLabelmap(moving_segments, name, volumes[1])
+        after = slicer.util.arrayFromSegmentBinaryLabelmap(made, name, reference)
+        # 4 mm along LPS x are two voxels of this grid
+        np.testing.assert_array_equal(after[:, :, :-2], before[:, :, 2:])
+
+
+def test_landmarks_of_one_side_are_refused(panel: Any, volumes: Any, scene: Any) -> None:
+    points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "P")
+    points.AddControlPoint([1.0, 2.0, 3.0])
+    panel.choose(*volumes)
+    panel.ui.fixedLandmarksSelector.setCurrentNode(points)
+    assert not panel.ui.applyButton.enabled and "both volumes" in panel.ui.applyButton.toolTip
+    panel.ui.movingLandmarksSelector.setCurrentNode(points)
+    assert panel.ui.applyButton.enabled
+    panel.run()
+    rows = [panel.ui.resultTable.item(r, 0).text() for r in range(panel.ui.resultTable.rowCount)]
+    assert any(row.startswith("Landmarks") for row in rows)
+
+
+def test_the_module_tests_itself(slicer_host: Any, scene: Any, runner: Any, panel: Any) -> None:
+    from DeepRegistrationLib.methods import registry
+
+    if "ngf-affine" not in registry():
+        pytest.skip("the method ngf-affine is not there")
+    slicer.selfTests["DeepRegistration"](msec=1)
