@@ -1,4 +1,4 @@
-"""Grids and fields that the tests of core, transforms and io share: small, and as unfriendly as real headers are."""
+"""Grids and fields that the tests of core, transforms and io share: small, as unfriendly as real headers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ GRIDS = {
     "plain": Grid((9, 8, 7)),
     "anisotropic": Grid((9, 8, 5), (0.7, 1.1, 3.0), (-100.0, 40.0, 512.5)),
     "oblique": Grid((8, 9, 6), (1.0, 1.3, 2.5), (12.0, -7.0, 30.0), rotation(20, -35, 50)),
-    "left-handed": Grid((7, 9, 6), (1.2, 0.9, 2.0), (80.0, -90.0, 10.0), rotation(5, 10, -15) @ np.diag([-1, 1, 1])),
+    "left-handed": Grid(
+        (7, 9, 6), (1.2, 0.9, 2.0), (80.0, -90.0, 10.0), rotation(5, 10, -15) @ np.diag([-1, 1, 1])
+    ),
     "axes swapped": Grid((6, 7, 8), (1.5, 1.0, 0.8), (3.0, 2.0, 1.0), [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]),
     "flat plain": Grid((11, 9)),
     "flat oblique": Grid((10, 9), (0.6, 1.7), (-33.0, 21.0), rotation(30)),

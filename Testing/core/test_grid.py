@@ -46,7 +46,8 @@ def test_normalised_coordinates_are_those_of_grid_sample(grid):
     at = torch.from_numpy(normalised).reshape((1,) * grid.dimension + index.shape)
     read = F.grid_sample(ramp, at, align_corners=ALIGN_CORNERS, padding_mode="border")
     np.testing.assert_allclose(read.reshape(grid.dimension, -1).T.numpy(), index, atol=1e-9)
-    edges = apply_matrix(grid.index_to_normalised, np.array([[-0.5] * grid.dimension, np.array(grid.size) - 0.5]))
+    outermost = np.array([[-0.5] * grid.dimension, np.array(grid.size) - 0.5])
+    edges = apply_matrix(grid.index_to_normalised, outermost)
     np.testing.assert_allclose(edges, [[-1.0] * grid.dimension, [1.0] * grid.dimension])
 
 
@@ -145,4 +146,4 @@ def test_refuses_what_is_no_grid(arguments, words):
 def test_grids_are_values():
     assert Grid((3, 4), (1, 2)) == Grid([3, 4], np.array([1, 2]))
     assert hash(Grid((3, 4))) == hash(Grid((3, 4)))
-    assert "9 x 8 x 5 voxels of 0.7 x 1.1 x 3 mm" == str(GRIDS["anisotropic"])
+    assert str(GRIDS["anisotropic"]) == "9 x 8 x 5 voxels of 0.7 x 1.1 x 3 mm"

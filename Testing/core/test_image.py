@@ -26,7 +26,8 @@ PAIRS = {
 
 def centred(fixed: Grid, moving: Grid) -> Grid:
     """`fixed` moved so that both fields of view have one centre: some voxels lie outside, most inside."""
-    return Grid(fixed.size, fixed.spacing, np.array(fixed.origin) + moving.centre - fixed.centre, fixed.direction)
+    origin = np.array(fixed.origin) + moving.centre - fixed.centre
+    return Grid(fixed.size, fixed.spacing, origin, fixed.direction)
 
 
 def maps(fixed: Grid, moving: Grid):
@@ -49,7 +50,8 @@ def maps(fixed: Grid, moving: Grid):
 def test_resampling_is_that_of_simpleitk(moving, fixed, kind):
     fixed = centred(fixed, moving)
     transform, itk = maps(fixed, moving)[kind]
-    for labels, method in ((ImageKind.INTENSITY, sitk.sitkLinear), (ImageKind.LABELS, sitk.sitkNearestNeighbor)):
+    methods = {ImageKind.INTENSITY: sitk.sitkLinear, ImageKind.LABELS: sitk.sitkNearestNeighbor}
+    for labels, method in methods.items():
         image = noise(moving, kind=labels)
         mine = image.resampled(fixed, transform, outside=-7.0)
         theirs = sitk.GetArrayFromImage(sitk.Resample(itk_image(image), empty_itk(fixed), itk, method, -7.0))

@@ -40,7 +40,8 @@ def test_linear_interpolation_by_its_definition(name):
     data = noise(grid).data.double()
     index = grid.index_from_world(some_points(grid, 50).numpy())
     expected = [brute(data[0].numpy(), row) for row in index]
-    np.testing.assert_allclose(sample_index(data, torch.from_numpy(index), outside=None)[0], expected, rtol=1e-9)
+    got = sample_index(data, torch.from_numpy(index), outside=None)[0]
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
 
 
 def test_edges_are_held_for_half_a_voxel():

@@ -1,16 +1,18 @@
-"""A method's declaration: reading parameters from annotations, converting and refusing values, finding methods."""
+"""A method's declaration: reading parameters from annotations, converting values, finding methods."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import DeepRegistrationLib
 from DeepRegistrationLib.core.errors import InputError
 from DeepRegistrationLib.core.registry import Registry
 from DeepRegistrationLib.core.spec import (
@@ -164,5 +166,5 @@ def test_declaring_a_method_loads_neither_torch_nor_slicer():
         "import sys; import DeepRegistrationLib, DeepRegistrationLib.core.spec, DeepRegistrationLib.core.registry;"
         "assert not {'torch', 'slicer', 'vtk', 'SimpleITK'} & set(sys.modules)"
     )
-    root = next(p for p in sys.path if p and (__import__("pathlib").Path(p) / "DeepRegistrationLib").is_dir())
+    root = Path(DeepRegistrationLib.__file__).parent.parent
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, timeout=60)

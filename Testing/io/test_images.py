@@ -32,7 +32,8 @@ def test_round_trip_and_simpleitk_sees_the_same(name, ending, tmp_path):
     itk = sitk.ReadImage(str(path))
     place = [1] * itk.GetDimension()
     assert itk.GetPixel(place) == image.data[(0, *place)]
-    np.testing.assert_allclose(itk.TransformIndexToPhysicalPoint(place), image.grid.world_from_index(place), atol=1e-3)
+    world = image.grid.world_from_index(place)
+    np.testing.assert_allclose(itk.TransformIndexToPhysicalPoint(place), world, atol=1e-3)
     assert os.listdir(tmp_path) == [path.name]
 
 

@@ -89,7 +89,7 @@ def test_markups_that_cannot_be_used(tmp_path):
 
 def test_fcsv_of_every_age(tmp_path):
     row = "vtkMRMLMarkupsFiducialNode_0,1,2,3,0,0,0,1,1,1,0,F-1,,"
-    new = "# Markups fiducial file version = 4.11\n# CoordinateSystem = {}\n# columns = id,x,y,z,ow,ox,oy,oz,vis\n{}\n"
+    new = "# Markups fiducial file version = 4.11\n# CoordinateSystem = {}\n# columns = id,x,y,z,ow\n{}\n"
     for system, expected in (("LPS", [1, 2, 3]), ("RAS", [-1, -2, 3]), ("0", [-1, -2, 3]), ("1", [1, 2, 3])):
         assert read(tmp_path, "a.fcsv", new.format(system, row)) == [expected]
     assert read(tmp_path, "a.fcsv", f"# Markups fiducial file version = 4.5\n{row}\n") == [[-1, -2, 3]]

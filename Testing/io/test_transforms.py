@@ -7,7 +7,17 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from core.grids import GRIDS, empty_itk, itk_affine, itk_field, itk_image, linear_map, noise, some_points, wavy
+from core.grids import (
+    GRIDS,
+    empty_itk,
+    itk_affine,
+    itk_field,
+    itk_image,
+    linear_map,
+    noise,
+    some_points,
+    wavy,
+)
 from DeepRegistrationLib import io
 from DeepRegistrationLib.core.errors import InputError
 from DeepRegistrationLib.transforms import Affine, Composition, DisplacementField, VelocityField
@@ -28,7 +38,8 @@ def test_linear_transforms(grid, ending, tmp_path):
     assert isinstance(again, Affine)
     np.testing.assert_allclose(again.homogeneous, transform.homogeneous, atol=1e-9)
     points = some_points(grid)
-    np.testing.assert_allclose(through(sitk.ReadTransform(str(path)), points), transform.apply(points), atol=1e-9)
+    itk = sitk.ReadTransform(str(path))
+    np.testing.assert_allclose(through(itk, points), transform.apply(points), atol=1e-9)
 
 
 @every_grid
@@ -53,7 +64,8 @@ def test_any_transform_as_a_field_on_the_fixed_grid(grid, tmp_path):
     fixed, path = grid.with_size([n + 2 for n in grid.size]), tmp_path / "transform.nrrd"
     moving = noise(grid)
     velocity = VelocityField(wavy(grid, 1.0, 2).field, grid)
-    for transform in (linear_map(grid, amount=0.02), Composition([wavy(grid, 1.0), linear_map(grid)]), velocity):
+    both = Composition([wavy(grid, 1.0), linear_map(grid)])
+    for transform in (linear_map(grid, amount=0.02), both, velocity):
         io.write_transform(transform, path, fixed)
         itk = sitk.DisplacementFieldTransform(sitk.ReadImage(str(path), sitk.sitkVectorFloat64))
         theirs = sitk.Resample(itk_image(moving), empty_itk(fixed), itk, sitk.sitkLinear, 0.0)
@@ -71,28 +83,28 @@ def test_compositions_keep_their_order(grid, tmp_path):
     again = io.read_transform(tmp_path / "t.h5")
     assert [type(p) for p in again.parts] == [Affine, DisplacementField, Affine]
     torch.testing.assert_close(again.apply(points), transform.apply(points), rtol=0, atol=1e-4)
-    np.testing.assert_allclose(through(io.to_sitk_transform(transform), points), transform.apply(points), atol=1e-4)
+    itk = io.to_sitk_transform(transform)
+    np.testing.assert_allclose(through(itk, points), transform.apply(points), atol=1e-4)
     two = Composition([linear_map(grid, 1), linear_map(grid, 2)])
     io.write_transform(two, tmp_path / "t.tfm")
     torch.testing.assert_close(io.read_transform(tmp_path / "t.tfm").apply(points), two.apply(points))
 
 
 def every_linear_itk_transform():
-    angles = (0.2, -0.3, 0.5)
-    centre = (10.0, -20.0, 30.0)
+    centre, axis, step = (10.0, -20.0, 30.0), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)
+    scale, skew = (1.1, 0.9, 1.2), [0.1, 0.0, 0.2, 0.0, 0.1, 0.0]
     yield "translation 2", sitk.TranslationTransform(2, (3.0, -4.0))
     yield "translation 3", sitk.TranslationTransform(3, (3.0, -4.0, 5.0))
-    yield "scale", sitk.ScaleTransform(3, (1.1, 0.9, 1.2))
+    yield "scale", sitk.ScaleTransform(3, scale)
     yield "euler 2", sitk.Euler2DTransform(centre[:2], 0.4, (1.0, 2.0))
-    yield "euler 3", sitk.Euler3DTransform(centre, *angles, (1.0, 2.0, 3.0))
+    yield "euler 3", sitk.Euler3DTransform(centre, 0.2, -0.3, 0.5, step)
     yield "similarity 2", sitk.Similarity2DTransform(1.2, 0.3, (1.0, 2.0), centre[:2])
-    yield "similarity 3", sitk.Similarity3DTransform(1.2, (0.1, 0.2, 0.3), 0.4, (1.0, 2.0, 3.0), centre)
-    yield "versor", sitk.VersorTransform((0.1, 0.2, 0.3), 0.4, centre)
-    yield "versor rigid", sitk.VersorRigid3DTransform((0.1, 0.2, 0.3), 0.4, (1.0, 2.0, 3.0), centre)
-    skew = [0.1, 0.0, 0.2, 0.0, 0.1, 0.0]
-    yield "scale skew", sitk.ScaleSkewVersor3DTransform((1.1, 0.9, 1.2), skew, (0.1, 0.2, 0.3), 0.4, (1, 2, 3), centre)
-    yield "scale versor", sitk.ScaleVersor3DTransform((1.1, 0.9, 1.2), (0.1, 0.2, 0.3), 0.4, (1, 2, 3), centre)
-    yield "affine", sitk.AffineTransform([1.1, 0.1, 0.0, 0.2, 0.9, 0.0, 0.0, 0.1, 1.0], (1.0, 2.0, 3.0), centre)
+    yield "similarity 3", sitk.Similarity3DTransform(1.2, axis, 0.4, step, centre)
+    yield "versor", sitk.VersorTransform(axis, 0.4, centre)
+    yield "versor rigid", sitk.VersorRigid3DTransform(axis, 0.4, step, centre)
+    yield "scale skew", sitk.ScaleSkewVersor3DTransform(scale, skew, axis, 0.4, step, centre)
+    yield "scale versor", sitk.ScaleVersor3DTransform(scale, axis, 0.4, step, centre)
+    yield "affine", sitk.AffineTransform([1.1, 0.1, 0.0, 0.2, 0.9, 0.0, 0.0, 0.1, 1.0], step, centre)
     yield "identity", sitk.Transform(3, sitk.sitkIdentity)
 
 
@@ -116,7 +128,8 @@ def test_b_splines(name, tmp_path):
     spline.SetParameters((0.5 * rng.normal(size=len(spline.GetParameters()))).tolist())
     sitk.WriteTransform(spline, str(tmp_path / "t.tfm"))
     points = some_points(grid, 100, margin=1)
-    on_its_domain, on_the_grid = io.read_transform(tmp_path / "t.tfm"), io.read_transform(tmp_path / "t.tfm", grid)
+    on_its_domain = io.read_transform(tmp_path / "t.tfm")
+    on_the_grid = io.read_transform(tmp_path / "t.tfm", grid)
     assert on_the_grid.grid == grid
     for mine in (on_its_domain, on_the_grid):
         np.testing.assert_allclose(mine.apply(points), through(spline, points), atol=0.03)

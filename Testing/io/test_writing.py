@@ -71,7 +71,8 @@ def test_a_write_that_itk_cut_short_silently_is_noticed(name, tmp_path, monkeypa
 
     monkeypatch.setattr(sitk, "WriteImage", short)
     if name == "compressed.nrrd":
-        refused(lambda p: io.write_segmentation(noise(GRID, kind=ImageKind.LABELS), p), tmp_path / name, "written")
+        labels = noise(GRID, kind=ImageKind.LABELS)
+        refused(lambda p: io.write_segmentation(labels, p), tmp_path / name, "could not be written")
     else:
         refused(lambda p: io.write_image(noise(GRID), p), tmp_path / name, "could not be written")
     assert os.listdir(tmp_path) == []
