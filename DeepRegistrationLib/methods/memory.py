@@ -74,7 +74,9 @@ def plans(grid: Grid, spec: MethodSpec, parameters: Any, device: torch.device) -
     finest = min(grid.spacing)
     fitting = []
     for place, coarser in order:
-        needed = int(spec.memory(_blocks(grid, _factors(grid, coarser * finest)), parameters))
+        spacing = coarser * finest
+        size = _blocks(grid, _factors(grid, spacing))
+        needed = int(spec.memory(size, parameters if coarser == 1 else coarser_working(parameters, spacing)))
         if needed <= _SHARE * free[place]:
             fitting.append(Plan(place, device, coarser, coarser * finest, needed, full, free[device]))
     if not fitting:
@@ -85,6 +87,18 @@ def plans(grid: Grid, spec: MethodSpec, parameters: Any, device: torch.device) -
             "resample it coarser or use a computer with more memory."
         )
     return fitting
+
+
+def coarser_working(parameters: Any, spacing: float) -> Any:
+    """The parameters for a problem whose scans have voxels of `spacing` mm.
+
+    A method that lets the user choose the spacing it works on calls that parameter `spacing` (mm, or None for
+    automatic); a finer one than that of the scans would take the memory that was to be saved.
+    """
+    chosen = getattr(parameters, "spacing", None)
+    if chosen is None or chosen >= spacing:
+        return parameters
+    return replace(parameters, spacing=spacing)
 
 
 def coarsened(problem: RegistrationProblem, plan: Plan) -> RegistrationProblem:

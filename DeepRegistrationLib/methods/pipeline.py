@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import DeviceMemoryError, InputError
 from ..core.spec import MethodSpec, parameters_of
 from . import registry
-from .memory import Plan, coarsened, free_cached, is_out_of_memory, plans
+from .memory import Plan, coarsened, coarser_working, free_cached, is_out_of_memory, plans
 from .peak_memory import PeakMemory
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def _run_plan(
     problem: RegistrationProblem, spec: MethodSpec, parameters: Any, context: Context, plan: Plan
 ) -> tuple[RegistrationResult, str]:
     working = coarsened(problem, plan)
+    if plan.coarser > 1:
+        parameters = coarser_working(parameters, plan.spacing)
     how = getattr(parameters, "initialisation", None)
     begin = 0.0
     if how is not None:

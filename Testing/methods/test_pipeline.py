@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import pytest
 import torch
@@ -164,6 +164,17 @@ def test_coarser_where_full_resolution_does_not_fit(large, monkeypatch):
     assert result.maps["extra"].grid == large.fixed.grid
     # the coarse field covers the whole of the fine grid
     assert torch.allclose(result.transform.displacement(large.fixed.grid), torch.ones(3, 64, 64, 64))
+
+
+def test_a_chosen_working_spacing_is_not_finer_than_the_scans():
+    @dataclass(frozen=True)
+    class WithSpacing:
+        spacing: float | None = None
+
+    assert memory.coarser_working(WithSpacing(1.5), 2.0).spacing == 2.0
+    assert memory.coarser_working(WithSpacing(3.0), 2.0).spacing == 3.0
+    assert memory.coarser_working(WithSpacing(), 2.0).spacing is None
+    assert memory.coarser_working(Parameters(), 2.0) == Parameters()
 
 
 def test_coarse_answer_is_the_same_in_millimetres(large, monkeypatch):
