@@ -107,7 +107,7 @@ class Host:
             self._window.close()
             self._window.deleteLater()
             self._window = None
-            self.app.processEvents()
+            self.process_events()
 
     def show(self, loaded: LoadedModule) -> None:
         """Show a module in the main window's panel, as choosing it in Slicer does."""
@@ -129,8 +129,12 @@ class Host:
         """Let Qt deliver what is pending, for at least so many seconds."""
         import time
 
+        from PySide6 import QtCore
+
         end = time.monotonic() + seconds
         self.app.processEvents()
+        # Outside an event loop Qt keeps these for later.
+        QtCore.QCoreApplication.sendPostedEvents(None, int(QtCore.QEvent.Type.DeferredDelete.value))
         while time.monotonic() < end:
             self.app.processEvents()
             time.sleep(0.005)

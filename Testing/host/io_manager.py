@@ -1,4 +1,4 @@
-"""Reading and writing of files through Slicer's real storage nodes, for `slicer.util.loadVolume` and others."""
+"""Files through Slicer's real storage nodes, for `slicer.util.loadVolume`, `saveScene` and their like."""
 
 from __future__ import annotations
 

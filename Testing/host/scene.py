@@ -41,6 +41,7 @@ class Scene:
     mrml: Any
     application_logic: Any
     logics: dict[str, Any] = field(default_factory=dict)
+    file_logics: tuple[Any, ...] = ()
 
 
 def build(home: Path) -> Scene:
@@ -82,8 +83,19 @@ def build(home: Path) -> Scene:
     application.SetSliceLogics(vtk.vtkCollection())
     application.SetViewLogics(vtk.vtkCollection())
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(mrml, True)
-    mrml.SetDataIOManager(slicer.vtkDataIOManager())
+    _set_up_files(scene, temporary)
     return scene
+
+
+def _set_up_files(scene: Scene, cache: Path) -> None:
+    """Reading of scenes goes through the logics that also know remote files."""
+    remote = slicer.vtkMRMLRemoteIOLogic()
+    remote.GetCacheManager().SetRemoteCacheDirectory(str(cache))
+    manager = slicer.vtkDataIOManagerLogic()
+    manager.SetMRMLApplicationLogic(scene.application_logic)
+    manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
+    scene.application_logic.SetMRMLSceneDataIO(scene.mrml, remote, manager)
+    scene.file_logics = (remote, manager)
 
 
 @contextmanager

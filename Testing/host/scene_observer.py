@@ -28,8 +28,9 @@ class SceneObserver:
         self.scene = scene
         if scene is None:
             return
-        self._observe(scene, scene.NodeAddedEvent, self._node_added, with_node=True)
-        self._observe(scene, scene.NodeAboutToBeRemovedEvent, self._node_removed, with_node=True)
+        # The priorities of Slicer's own model of the scene.
+        self._observe(scene, scene.NodeAddedEvent, self._node_added, 10.0, with_node=True)
+        self._observe(scene, scene.NodeAboutToBeRemovedEvent, self._node_removed, -10.0, with_node=True)
         for event in (scene.EndCloseEvent, scene.EndImportEvent, scene.EndRestoreEvent):
             self._observe(scene, event, self._scene_replaced)
         self._observe_nodes()
@@ -40,7 +41,9 @@ class SceneObserver:
         self._observed.clear()
         self._nodes.clear()
 
-    def _observe(self, caller: Any, event: Any, function: Any, with_node: bool = False) -> None:
+    def _observe(
+        self, caller: Any, event: Any, function: Any, priority: float = 0.0, with_node: bool = False
+    ) -> None:
         this = weakref.ref(self)
 
         if with_node:
@@ -57,7 +60,7 @@ class SceneObserver:
                 if observer is not None and observer._alive() is not None:
                     function()
 
-        self._observed.append((caller, caller.AddObserver(event, relay)))
+        self._observed.append((caller, caller.AddObserver(event, relay, priority)))
 
     def _alive(self) -> Any:
         widget = self._widget()

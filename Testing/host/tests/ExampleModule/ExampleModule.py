@@ -67,6 +67,8 @@ class ExampleModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = ExampleModuleLogic()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        # Node pickers learn of loaded nodes only when the import ends, after the parameter node has changed.
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
         self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
         self.initializeParameterNode()
 
