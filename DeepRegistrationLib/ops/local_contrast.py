@@ -1,0 +1,40 @@
+"""Intensity normalised by its own neighbourhood: a squared difference of it acts like local cross-correlation.
+
+    n(x) = (I(x) - m(x)) / sqrt(s(x)^2 + e^2),    m, s: mean and standard deviation in a box around x
+
+For windows of equal contrast |n_F - n_M|^2 averages to 2 (1 - LNCC). e is a share of the image's own typical contrast,
+so that noise in flat regions is not blown up.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def local_contrast(image: torch.Tensor, radius: int, floor: float = 0.5) -> torch.Tensor:
+    """`image` ([Z,] Y, X) -> same shape, float32.
+
+    radius  of the box, voxels
+    floor   e as a multiple of the root mean square of s over the image
+    """
+    image = image.to(torch.float32)
+    # numbers near zero keep the variance accurate in single precision
+    image = image - image.mean()
+    mean = box(image, radius)
+    variance = (box(image.square(), radius) - mean.square()).clamp_(min=0)
+    noise = floor**2 * float(variance.mean()) + 1e-12
+    return (image - mean) / (variance + noise).sqrt_()
+
+
+def box(image: torch.Tensor, radius: int) -> torch.Tensor:
+    """Mean over (2 radius + 1)^d voxels, edge values held; running sums, so the cost does not grow with radius."""
+    for axis in range(image.dim()):
+        pad = [0] * (2 * image.dim())
+        k = 2 * (image.dim() - 1 - axis)
+        pad[k], pad[k + 1] = radius + 1, radius
+        wide = F.pad(image[None, None], pad, mode="replicate")[0, 0] if image.dim() < 4 else image
+        total = wide.cumsum(dim=axis)
+        n = image.shape[axis]
+        image = (total.narrow(axis, 2 * radius + 1, n) - total.narrow(axis, 0, n)) / (2 * radius + 1)
+    return image

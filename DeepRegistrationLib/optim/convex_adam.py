@@ -1,0 +1,215 @@
+"""The two stages of ConvexAdam on a working pair: a wide discrete search, then instance optimisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ..core.errors import InputError
+from ..core.grid import Grid, apply_matrix_torch
+from ..core.problem import RegistrationProblem
+from ..core.progress import Progress
+from ..core.transform import Transform
+from ..ops.local_contrast import local_contrast
+from ..ops.mind import mind_ssc
+from ..ops.splines import evaluate, linear_basis
+from .convex import coupled_convex, symmetrise
+from .instance import FeatureTerm, LandmarkTerm, Level, optimise
+from .parametric import Positions, SplineField
+from .working_pair import WorkingPair, one_hot, pooled
+
+#: the instance optimisation looks at features averaged over blocks of this many working voxels
+STRIDE = 2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of both stages; lengths in working voxels. See methods/deformable/convex_adam.py for words."""
+
+    mind_radius: int
+    mind_dilation: int
+    search_grid: int
+    search_cells: int
+    search_both_ways: bool
+    knots: float
+    coarse_iterations: int
+    iterations: int
+    step: float
+    smoothness: float
+    intensity_weight: float
+    intensity_radius: int
+    intensity_iterations: int
+    segmentation_weight: float
+    diffeomorphic: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Features:
+    """Feature images STRIDE working voxels apart, (C, [Z,] Y, X), with trust and known ([Z,] Y, X)."""
+
+    fixed: torch.Tensor
+    moving: torch.Tensor
+    trust: torch.Tensor
+    known: torch.Tensor
+
+    def coarser(self, factor: int) -> Features:
+        return Features(
+            pooled(self.fixed, factor),
+            pooled(self.moving, factor),
+            pooled(self.trust[None], factor)[0],
+            pooled(self.known[None], factor)[0],
+        )
+
+    def term(self, stride: int, weight: float, every: int) -> FeatureTerm:
+        return FeatureTerm(self.fixed, self.moving, self.trust, self.known, stride, weight, every)
+
+
+def deform(
+    pair: WorkingPair,
+    settings: Settings,
+    progress: Progress,
+    labels: tuple[torch.Tensor, torch.Tensor] | None = None,
+    landmarks: LandmarkTerm | None = None,
+) -> tuple[SplineField, dict[str, list[float]]]:
+    """Displacement (or velocity, where diffeomorphic) of the working pair, and the objective by stage.
+
+    labels  one-hot label shares of fixed and moving (K, pooled by STRIDE)
+    """
+    progress.update(0.0, "Computing features")
+    features = mind_features(pair, settings)
+    progress.update(0.15, "Searching large motion")
+    start = search(features, settings, labels)
+    progress.update(0.3, "Searching large motion")
+    shape, device = pair.fixed.shape, pair.fixed.device
+    coarse_knots = 2 * settings.knots
+    spline = SplineField.fitted(shape, coarse_knots, start, device)
+    history: dict[str, list[float]] = {}
+    share = _shares(settings, features.fixed.shape[0])
+
+    def stage(name: str, words: str, spline: SplineField, terms: list[FeatureTerm], count: int) -> SplineField:
+        level = Level(
+            terms, spline.knots, count, settings.step, settings.smoothness, landmarks, settings.diffeomorphic
+        )
+        begin, end = share[name]
+        spline, history[name] = optimise(
+            spline, level, settings.seed, lambda f: progress.update(begin + (end - begin) * f, words)
+        )
+        return spline
+
+    coarse = [features.term(STRIDE, 1.0, _every(coarse_knots)), *_label_terms(features, labels, settings, coarse_knots)]
+    spline = stage("coarse", "Refining, coarse", spline, coarse, settings.coarse_iterations).refined(settings.knots)
+    fine = [features.term(STRIDE, 1.0, _every(settings.knots)), *_label_terms(features, labels, settings, settings.knots)]
+    spline = stage("fine", "Refining, fine", spline, fine, settings.iterations)
+    if settings.intensity_weight > 0 and settings.intensity_iterations > 0:
+        fine.append(_intensity_term(pair, settings))
+        spline = stage("intensity", "Refining by intensity", spline, fine, settings.intensity_iterations)
+    return spline, history
+
+
+def mind_features(pair: WorkingPair, settings: Settings) -> Features:
+    """MIND-SSC of both scans, averaged over blocks of STRIDE voxels."""
+    fixed = pooled(mind_ssc(pair.fixed, settings.mind_radius, settings.mind_dilation), STRIDE)
+    moving = pooled(mind_ssc(pair.moving, settings.mind_radius, settings.mind_dilation), STRIDE)
+    known = pooled(pair.known[None], STRIDE)[0]
+    trust = torch.ones_like(known) if pair.trust is None else pooled(pair.trust[None], STRIDE)[0]
+    return Features(fixed, moving, trust, known)
+
+
+def search(
+    features: Features, settings: Settings, labels: tuple[torch.Tensor, torch.Tensor] | None
+) -> Callable[[Positions], torch.Tensor]:
+    """Coupled convex search on a coarse grid; the displacement as a function of positions, working voxels."""
+    factor = max(1, round(settings.search_grid / STRIDE))
+    coarse = features.coarser(factor)
+    fixed, moving = coarse.fixed * coarse.trust, coarse.moving
+    if labels is not None:
+        weight = settings.segmentation_weight**0.5
+        fixed = torch.cat([fixed, weight * pooled(labels[0], factor)])
+        moving = torch.cat([moving, weight * pooled(labels[1], factor)])
+    field = coupled_convex(fixed, moving, settings.search_cells, coarse.known)
+    if settings.search_both_ways:
+        backward = coupled_convex(moving, fixed, settings.search_cells)
+        field, _ = symmetrise(field, backward)
+    cell = factor * STRIDE
+
+    def displacement(positions: Positions) -> torch.Tensor:
+        bases = [
+            linear_basis((p - (cell - 1) / 2) / cell, n, 1.0)
+            for p, n in zip(positions, field.shape[1:], strict=True)
+        ]
+        return evaluate(field, bases) * cell
+
+    return displacement
+
+
+def _every(knots: float) -> int:
+    """Sub-lattice step that leaves about one looked-at cell for each knot."""
+    return max(1, round(knots / STRIDE))
+
+
+def _label_terms(
+    features: Features, labels: tuple[torch.Tensor, torch.Tensor] | None, settings: Settings, knots: float
+) -> list[FeatureTerm]:
+    if labels is None:
+        return []
+    weight = settings.segmentation_weight
+    return [FeatureTerm(labels[0], labels[1], features.trust, features.known, STRIDE, weight, _every(knots))]
+
+
+def _intensity_term(pair: WorkingPair, settings: Settings) -> FeatureTerm:
+    fixed = local_contrast(pair.fixed, settings.intensity_radius)[None]
+    moving = local_contrast(pair.moving, settings.intensity_radius)[None]
+    trust = torch.ones_like(pair.known) if pair.trust is None else pair.trust
+    return FeatureTerm(
+        fixed, moving, trust, pair.known, 1, settings.intensity_weight, max(1, round(settings.knots))
+    )
+
+
+def _shares(settings: Settings, channels: int) -> dict[str, tuple[float, float]]:
+    """Progress of each stage, by the work it is: iterations x looked-at numbers."""
+    work = {
+        "coarse": settings.coarse_iterations / 8 * channels + 1,
+        "fine": settings.iterations * channels + 1,
+        "intensity": settings.intensity_iterations * (channels + 1) * (settings.intensity_weight > 0) + 1,
+    }
+    total, begin, shares = sum(work.values()), 0.3, {}
+    for name, amount in work.items():
+        end = begin + 0.65 * amount / total
+        shares[name] = (begin, end)
+        begin = end
+    return shares
+
+
+def shared_labels(
+    problem: RegistrationProblem, grid: Grid, initial: Transform | None
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """One-hot shares of the labels both segmentations have, pooled by STRIDE; None where there are none to match."""
+    fixed, moving = problem.fixed_segmentation, problem.moving_segmentation
+    if fixed is None or moving is None:
+        return None
+    values = sorted(set(fixed.label_values) & set(moving.label_values))
+    if not values:
+        raise InputError(
+            f"The fixed segmentation has labels {fixed.label_values} and the moving one {moving.label_values}: "
+            "none is in both; give matching segments the same value or leave the segmentations out."
+        )
+    return one_hot(fixed, grid, None, values, STRIDE), one_hot(moving, grid, initial, values, STRIDE)
+
+
+def landmark_term(
+    problem: RegistrationProblem, grid: Grid, initial: Transform | None, weight: float
+) -> LandmarkTerm | None:
+    """Landmark pairs in working voxels; moving landmarks are taken back through the pre-alignment."""
+    fixed, moving = problem.fixed_landmarks, problem.moving_landmarks
+    if fixed is None or moving is None or weight <= 0:
+        return None
+    back = moving.points if initial is None else initial.inverse().transform.apply(moving.points)
+    device = problem.fixed.data.device
+
+    def index(points: torch.Tensor) -> torch.Tensor:
+        return apply_matrix_torch(grid.world_to_index, points).to(device, torch.float32)
+
+    return LandmarkTerm(index(fixed.points), index(back), weight)
