@@ -81,6 +81,8 @@ def write_sitk(image: sitk.Image, path: AnyPath, compress: bool | None = None) -
     with replacing(path, suffix) as temporary:
         sitk.WriteImage(image, str(temporary), bool(compress) or suffix == ".nii.gz")
         check_complete(temporary)
+        if suffix in PICTURE_ENDINGS:
+            sitk.ReadImage(str(temporary))  # a full disk goes unnoticed when pictures are written
 
 
 def _check_shape(file: Path, reader: sitk.ImageFileReader) -> None:

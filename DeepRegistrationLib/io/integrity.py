@@ -1,7 +1,9 @@
-"""Whether a NIfTI or NRRD file holds all the values its header announces.
+"""Whether a NIfTI, NRRD or transform file holds all the values it announces.
 
 ITK reads a NIfTI file that was cut short without an error, the missing slices full of zeros, and writes NIfTI
-and compressed NRRD to a full disk without one too. Both would go unnoticed into a registration.
+and compressed NRRD to a full disk without one too. A text transform cut short
+it reads as the identity.
+None of it may go unnoticed into a registration.
 """
 
 from __future__ import annotations
@@ -14,18 +16,25 @@ from pathlib import Path
 
 _CHUNK = 1 << 20
 
+#: bytes of a number by the kind of a MATLAB 4 matrix: double and single, by columns and by rows
+_MAT_BYTES = {0: 8, 10: 4, 100: 8, 110: 4}
+
 
 class Damaged(OSError):
     """The file is cut short or its compressed stream is broken; the text says which."""
 
 
 def check_complete(path: Path) -> None:
-    """Raises Damaged where `path` is a .nii, .nii.gz or gzip-compressed .nrrd that lacks values."""
+    """Raises Damaged where `path` lacks values: .nii, .nii.gz, gzip-compressed .nrrd, .tfm, .txt and .mat."""
     name = path.name.lower()
     if name.endswith((".nii", ".nii.gz")):
         _check_nifti(path, compressed=name.endswith(".gz"))
     elif name.endswith(".nrrd"):
         _check_nrrd(path)
+    elif name.endswith((".tfm", ".txt")):
+        _check_transform_text(path)
+    elif name.endswith(".mat"):
+        _check_transform_mat(path)
 
 
 def _check_nifti(path: Path, compressed: bool) -> None:
@@ -96,3 +105,29 @@ def _check_nrrd(path: Path) -> None:
 def _compare(held: int, expected: int) -> None:
     if held < expected:
         raise Damaged(f"it holds {held} of {expected} bytes")
+
+
+def _check_transform_text(path: Path) -> None:
+    """Every transform but a composite has a line of parameters and one of fixed parameters."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    transforms = [x for x in lines if x.startswith("Transform:") and "CompositeTransform" not in x]
+    for key in ("Parameters:", "FixedParameters:"):
+        found = sum(x.startswith(key) for x in lines)
+        if found < len(transforms):
+            raise Damaged(f"it has {found} lines {key[:-1]!r} for {len(transforms)} transforms")
+
+
+def _check_transform_mat(path: Path) -> None:
+    """A MATLAB 4 file: for each transform a matrix of parameters and one of fixed parameters."""
+    content = path.read_bytes()
+    place = count = 0
+    while place < len(content):
+        if len(content) - place < 20:
+            raise Damaged("it ends within a header")
+        kind, rows, columns, _, name = struct.unpack_from("<5i", content, place)
+        if kind not in _MAT_BYTES or min(rows, columns, name) < 0:
+            return  # something else, which ITK refuses
+        place += 20 + name + rows * columns * _MAT_BYTES[kind]
+        count += 1
+    if place > len(content) or count % 2:
+        raise Damaged(f"it ends after {len(content)} of at least {place} bytes")

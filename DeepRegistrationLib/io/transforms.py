@@ -26,6 +26,7 @@ from ..core.transform import Transform
 from ..transforms import Affine, Composition, DisplacementField, VelocityField, compose
 from .convert import grid_of, with_geometry
 from .images import VOLUME_ENDINGS, described, read_sitk, write_sitk
+from .integrity import Damaged, check_complete
 from .paths import AnyPath, ending, readable, reason, replacing, required_ending
 
 LINEAR_ENDINGS = (".tfm", ".txt", ".mat", ".h5", ".hdf5")
@@ -47,8 +48,9 @@ def read_transform(path: AnyPath, grid: Grid | None = None) -> Transform:
         return described(path, lambda: field_from_sitk(read_sitk(path)))
     file = readable(path, "transform")
     try:
+        check_complete(file)
         read = sitk.ReadTransform(str(file))
-    except RuntimeError as error:
+    except (RuntimeError, Damaged) as error:
         raise InputError(_unreadable(file, error)) from error
     return described(path, lambda: from_sitk_transform(read, grid))
 
@@ -75,6 +77,15 @@ def write_transform(
     itk = to_sitk_transform(transform, grid)
     with replacing(path, suffix) as temporary:
         sitk.WriteTransform(itk, str(temporary))
+        if transform.is_linear:
+            _check_written(itk, temporary)
+
+
+def _check_written(transform: sitk.Transform, file: Path) -> None:
+    """ITK writes its text files to a full disk without an error: they are read back."""
+    held, wanted = sitk.ReadTransform(str(file)).GetParameters(), transform.GetParameters()
+    if len(held) != len(wanted) or not np.allclose(held, wanted, rtol=1e-6):
+        raise Damaged("it does not hold all numbers")
 
 
 # ---------------------------------------------------------------------- dense fields
@@ -216,6 +227,8 @@ def _spline_grid(transform: sitk.BSplineTransform) -> Grid:
 
 
 def _unreadable(file: Path, error: Exception) -> str:
+    if isinstance(error, Damaged):
+        return f"The transform file {str(file)!r} is damaged, {error}; copy or export it again."
     try:
         start = file.read_bytes()[:4096]
     except OSError:

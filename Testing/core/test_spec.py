@@ -163,7 +163,8 @@ def test_registry_finds_by_id_in_order():
 
 def test_declaring_a_method_loads_neither_torch_nor_slicer():
     code = (
-        "import sys; import DeepRegistrationLib, DeepRegistrationLib.core.spec, DeepRegistrationLib.core.registry;"
+        "import sys; import DeepRegistrationLib;"
+        "import DeepRegistrationLib.core.spec, DeepRegistrationLib.core.registry;"
         "assert not {'torch', 'slicer', 'vtk', 'SimpleITK'} & set(sys.modules)"
     )
     root = Path(DeepRegistrationLib.__file__).parent.parent

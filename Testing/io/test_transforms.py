@@ -185,6 +185,19 @@ def test_files_that_are_no_transform(tmp_path):
     refused(tmp_path / "nan.tfm")
 
 
+@pytest.mark.parametrize("kept", [0.95, 0.6, 0.3])
+@pytest.mark.parametrize("ending", [".tfm", ".txt", ".mat", ".h5"])
+def test_a_file_that_was_cut_short(ending, kept, tmp_path):
+    """ITK reads a shortened text as the identity."""
+    path = tmp_path / f"t{ending}"
+    itk = sitk.Euler3DTransform((10.5, -20.25, 30.125), 0.2, -0.3, 0.5, (1.0, 2.0, 3.0))
+    sitk.WriteTransform(itk, str(path))
+    content = path.read_bytes()
+    end = content.index(b"\nFixedParameters") + 1 if ending in (".tfm", ".txt") else len(content)
+    path.write_bytes(content[: int(end * kept)])
+    refused(path)
+
+
 @pytest.mark.data
 def test_a_real_transform(shared_data):
     folder = shared_data / "ct_mr_sarcoma_a"

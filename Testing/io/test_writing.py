@@ -12,7 +12,8 @@ import torch
 from core.grids import GRIDS, linear_map, noise, some_points, wavy
 from DeepRegistrationLib import io
 from DeepRegistrationLib.core.errors import OutputError
-from DeepRegistrationLib.core.image import ImageKind
+from DeepRegistrationLib.core.grid import Grid
+from DeepRegistrationLib.core.image import Image, ImageKind
 from DeepRegistrationLib.core.points import PointSet
 from DeepRegistrationLib.io import paths
 from DeepRegistrationLib.io.paths import replacing
@@ -75,6 +76,26 @@ def test_a_write_that_itk_cut_short_silently_is_noticed(name, tmp_path, monkeypa
         refused(lambda p: io.write_segmentation(labels, p), tmp_path / name, "could not be written")
     else:
         refused(lambda p: io.write_image(noise(GRID), p), tmp_path / name, "could not be written")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a.tfm", "a.txt", "a.mat", "a.h5"])
+def test_a_transform_that_itk_cut_short_silently_is_noticed(name, tmp_path, monkeypatch):
+    whole = sitk.WriteTransform
+
+    def short(transform, path):
+        whole(transform, path)
+        os.truncate(path, os.path.getsize(path) // 2)
+
+    monkeypatch.setattr(sitk, "WriteTransform", short)
+    refused(lambda p: io.write_transform(linear_map(GRID), p), tmp_path / name, "could not be written")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_empty_picture_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(sitk, "WriteImage", lambda image, path, compress: open(path, "w").close())
+    flat = Image(torch.zeros((1, 3, 4), dtype=torch.uint8), Grid((4, 3)))
+    refused(lambda p: io.write_image(flat, p), tmp_path / "a.png", "could not be written")
     assert os.listdir(tmp_path) == []
 
 
