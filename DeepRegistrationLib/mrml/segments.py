@@ -112,7 +112,7 @@ def _merged(
     segmentation.DeepCopy(node.GetSegmentation())
     copy.SetAndObserveSegmentation(segmentation)
     if place.matrix is not None:
-        own_grid = _grid_in(np.linalg.inv(place.matrix), grid)
+        own_grid = _grid_in(place.matrix, grid)
         geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(own_grid)
         name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
         segmentation.SetConversionParameter(name, geometry)
@@ -132,10 +132,11 @@ def _merged(
     return resample(merged, grid, place, linear_interpolation=False)
 
 
-def _grid_in(matrix: NDArray[np.float64], grid: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+def _grid_in(place: NDArray[np.float64], grid: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+    """`grid` of the world in the coordinates of a node that lies at `place`."""
     out = slicer.vtkOrientedImageData()
     out.SetExtent(grid.GetExtent())
-    out.SetImageToWorldMatrix(vtk_matrix(matrix @ image_matrix(grid)))
+    out.SetImageToWorldMatrix(vtk_matrix(np.linalg.solve(place, image_matrix(grid))))
     return out
 
 

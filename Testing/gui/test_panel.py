@@ -17,6 +17,19 @@ def ids(scene: Any) -> list[str]:
     return [scene.GetNthNode(k).GetID() for k in range(scene.GetNumberOfNodes())]
 
 
+def organs(scene: Any, volume: Any) -> Any:
+    """Bright and middling spots as two segments."""
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    values = slicer.util.arrayFromVolume(volume)
+    for name, mask in {"liver": values > 500, "kidney": (values > 200) & (values <= 500)}.items():
+        key = node.GetSegmentation().AddEmptySegment(name, name)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, key, volume)
+    node.GetSegmentation().GetSegment("kidney").SetColor(0.1, 0.9, 0.3)
+    return node
+
+
 def test_apply_says_why_it_cannot(panel: Any, volumes: Any) -> None:
     ui = panel.ui
     assert not ui.applyButton.enabled
@@ -144,15 +157,23 @@ def test_scene_closed_during_a_run(panel: Any, volumes: Any, scene: Any, runner:
     assert panel.host.popups.opened == []
 
 
-def test_saved_scene_restores_the_panel(panel: Any, volumes: Any, scene: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["mrb", "mrml"])
+def test_saved_scene_restores_the_panel(
+    panel: Any, volumes: Any, scene: Any, tmp_path: Path, kind: str
+) -> None:
+    if scene.GetDataIOManager().GetCacheManager() is None:  # where Slicer unpacks .mrb files
+        scene.GetDataIOManager().SetCacheManager(slicer.vtkCacheManager())
+        scene.GetDataIOManager().GetCacheManager().SetRemoteCacheDirectory(str(tmp_path))
     panel.choose(*volumes)
+    segments = organs(scene, volumes[1])
+    panel.ui.movingSegmentationSelector.setCurrentNode(segments)
     panel.pick(panel.ui.presetBox, "Brain (MR)")
     panel.set("shift", -8.0)
     panel.set("pause", 0.01)
     panel.pick(panel.ui.deviceBox, "Processor (CPU)")
     panel.run()
     rows = panel.ui.resultTable.rowCount
-    path = str(tmp_path / "scene.mrml")
+    path = str(tmp_path / f"scene.{kind}")
     assert slicer.util.saveScene(path)
     scene.Clear(0)
     assert panel.ui.resultTable is not None and panel.parameters.fixed is None
@@ -168,6 +189,12 @@ def test_saved_scene_restores_the_panel(panel: Any, volumes: Any, scene: Any, tm
     assert panel.ui.presetBox.currentText == "Brain (MR)"
     assert panel.ui.resultTable.rowCount == rows and panel.ui.resultButton.visible
     assert p.moving.GetParentTransformNode().GetName() == p.result.GetName()
+    assert p.movingSegmentation.GetName() == "organs"
+    if kind == "mrml":
+        return  # this form of a scene has no room for segments
+    moved = p.result.GetNodeReference("DeepRegistration.output.segmentation").GetSegmentation()
+    assert [moved.GetNthSegment(k).GetName() for k in range(2)] == ["liver", "kidney"]
+    assert moved.GetNthSegment(1).GetColor() == pytest.approx((0.1, 0.9, 0.3), abs=0.01)
 
 
 def test_views_come_back(panel: Any, volumes: Any, scene: Any) -> None:
@@ -220,7 +247,8 @@ def test_segments_are_moved_and_measured(panel: Any, volumes: Any, scene: Any) -
     made = result.GetNodeReference("DeepRegistration.output.segmentation")
     reference = result.GetNodeReference("DeepRegistration.output.moved")
     for name in ("liver", "kidney"):
-        before = slicer.util.arrayFromSegmentBinaryLabelmap(moving_segments, name, volumes[1])
+        # onto the fixed volume: the moving one lies under the transform by now
+        before = slicer.util.arrayFromSegmentBinaryLabelmap(moving_segments, name, volumes[0])
         after = slicer.util.arrayFromSegmentBinaryLabelmap(made, name, reference)
         # 4 mm along LPS x are two voxels of this grid
         np.testing.assert_array_equal(after[:, :, :-2], before[:, :, 2:])

@@ -1,4 +1,4 @@
-"""Without PyTorch the panel says so and offers to install it, through the PyTorch extension and with consent."""
+"""Without PyTorch the panel says so and offers to install it: through its extension, with consent."""
 
 from __future__ import annotations
 
