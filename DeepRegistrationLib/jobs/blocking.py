@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import time
@@ -31,7 +32,9 @@ Listener = Callable[[ProgressReport], None]
 @cache
 def shared_runner() -> Runner:
     """The runner of the console; its process stays warm between calls and ends with this one."""
-    return Runner()
+    runner = Runner()
+    atexit.register(runner.close)
+    return runner
 
 
 def register_in_worker(

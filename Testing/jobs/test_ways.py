@@ -13,13 +13,16 @@ import SimpleITK as sitk
 import torch
 
 import DeepRegistrationLib as dr
+import phantoms
 from DeepRegistrationLib import io
 from DeepRegistrationLib.core.errors import Cancelled, InputError
+from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.core.image import ImageKind
 from DeepRegistrationLib.core.points import PointSet
 from DeepRegistrationLib.core.result import RegistrationResult
 from DeepRegistrationLib.jobs import JobFolder, ResultFolder, Runner
 from DeepRegistrationLib.jobs.blocking import register_in_worker, wait
+from DeepRegistrationLib.jobs.outputs import as_stored
 from DeepRegistrationLib.jobs.perform import Request
 from DeepRegistrationLib.methods import registry
 from DeepRegistrationLib.transforms import Affine, DisplacementField, compose
@@ -27,8 +30,6 @@ from methods.tiny import blob
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LAUNCH = [sys.executable, str(Path(__file__).with_name("with_tiny.py"))]
-#: what takes longest at full settings is cut short; identity does not depend on it
-QUICK = {"convex-adam": {"preset": "fast"}, "ngf-affine": {"preset": "fast"}}
 
 
 @pytest.fixture(scope="module")
@@ -49,38 +50,48 @@ def method(request, tiny_method):
     return request.param
 
 
-def test_console_command_line_and_worker_agree(method, image_files, tmp_path, runner):
-    preset = QUICK.get(method, {}).get("preset")
-    if preset and preset not in {p.id for p in registry()[method].presets}:
-        preset = None
-    console = dr.register(**image_files, method=method, preset=preset, device="cpu", seed=3, threads=1)
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory):
+    """Two heads with their labels and landmarks as files, small but large enough for every method."""
+    folder = tmp_path_factory.mktemp("heads")
+    grid = Grid((44, 48, 40), (4.5, 4.5, 4.5), (-97.0, -106.0, -88.0))
+    case = phantoms.brain(grid, grid, motion_mm=5).problem
+    paths = {}
+    for name, image in case.images():
+        if name in ("fixed", "moving"):
+            paths[name] = str(folder / f"{name}.nii.gz")
+            io.write_image(image, paths[name])
+        elif name.endswith("segmentation"):
+            paths[name] = str(folder / f"{name}.seg.nrrd")
+            io.write_segmentation(image, paths[name])
+    return paths
 
-    command = [
-        "register",
-        "--fixed",
-        image_files["fixed"],
-        "--moving",
-        image_files["moving"],
-        "--device",
-        "cpu",
-    ]
-    command += ["--method", method, "--seed", "3", "--threads", "1", "--out", str(tmp_path / "cli")]
-    command += ["--preset", preset] if preset else []
-    subprocess.run([*LAUNCH, "-m", "DeepRegistrationLib", *command], check=True, capture_output=True)
+
+def test_console_command_line_and_worker_agree(method, heads, tmp_path, runner):
+    preset = "fast" if "fast" in {p.id for p in registry()[method].presets} else None
+    settings = {"preset": preset, "device": "cpu", "seed": 3, "threads": 1}
+    console = dr.register(**heads, method=method, **settings)
+
+    words = ["register", "--method", method, "--out", str(tmp_path / "cli")]
+    named = {**heads, **{name: value for name, value in settings.items() if value is not None}}
+    words += [f"--{name.replace('_', '-')}={value}" for name, value in named.items()]
+    done = subprocess.run([*LAUNCH, "-m", "DeepRegistrationLib", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     by_command = ResultFolder(tmp_path / "cli")
 
-    problem = {"method": method, "preset": preset, "values": {}, "device": "cpu", "seed": 3, "threads": 1}
-    by_worker = through_the_worker(runner, JobFolder.create(tmp_path), {**problem, "inputs": image_files})
+    problem = {"method": method, "values": {}, **settings, "inputs": heads}
+    by_worker = through_the_worker(runner, JobFolder.create(tmp_path), problem)
 
-    moved = console.moved().data
+    moved = as_stored(console.moved(), console.problem.moving.data.dtype).data
+    labels = console.moved_segmentation().data
     for path in (by_command.file("moved"), by_worker["moved"]):
         assert torch.equal(io.read_image(path).data, moved)
-    grid = console.grid
-    field = console.transform.displacement(grid)
+    for path in (by_command.file("segmentation"), by_worker["segmentation"]):
+        assert torch.equal(io.read_segmentation(path).data.to(labels.dtype), labels)
+    field = console.transform.displacement(console.grid)
     for path in (by_command.file("transform"), by_worker["transform"]):
-        assert torch.allclose(io.read_transform(path).displacement(grid), field, atol=1e-5)
-    numbers = json.loads(Path(by_worker["metrics"]).read_text())
-    assert numbers == by_command.metrics
+        assert torch.allclose(io.read_transform(path).displacement(console.grid), field, atol=1e-5)
+    assert json.loads(Path(by_worker["metrics"]).read_text()) == by_command.metrics
 
 
 # ---------------------------------------------------------------------- the console inside Slicer
