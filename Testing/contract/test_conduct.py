@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from contract.cases import Recorder, is_linear, only_needed, solved, truth_case
+from contract.cases import (
+    DEFORMABLE_TRE,
+    Recorder,
+    has_switch,
+    is_linear,
+    only_needed,
+    run,
+    solved,
+    truth_case,
+)
 from DeepRegistrationLib.core.context import Context
 from DeepRegistrationLib.core.errors import Cancelled
 from DeepRegistrationLib.core.progress import Progress
@@ -64,8 +73,20 @@ def test_result_lives_in_the_worlds_of_the_problem(spec: MethodSpec) -> None:
 
 
 def test_space_is_not_folded(spec: MethodSpec) -> None:
-    allowed = 0.0 if is_linear(spec) or Capability.DIFFEOMORPHIC in spec.capabilities else 0.05
+    allowed = 0.0 if is_linear(spec) else 0.05  # percent
     assert evaluate(solved(spec.id).result).deformation.jacobian.folding_percent <= allowed
+
+
+@pytest.mark.needs(Capability.DIFFEOMORPHIC)
+def test_diffeomorphic_form_never_folds_and_gives_an_inverse(spec: MethodSpec) -> None:
+    values = {"diffeomorphic": True} if has_switch(spec, "diffeomorphic") else {}
+    case = truth_case(is_linear(spec))
+    result = run(only_needed(case.problem, spec), spec, **values).result
+    assert case.errors(result.transform).mean() < DEFORMABLE_TRE
+    assert result.inverse is not None
+    e = evaluate(result)
+    assert e.deformation.jacobian.folding_percent == 0
+    assert e.inverse_consistency is not None and e.inverse_consistency.p95 < 0.1 * min(result.grid.spacing)
 
 
 def test_provenance_says_how_the_result_came_about(spec: MethodSpec) -> None:

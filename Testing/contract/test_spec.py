@@ -24,7 +24,7 @@ PRESETS = {
     "fast": "Quick look",
 }
 INPUT_NAMES = re.compile(
-    r"(fixed|moving)(_(mask|segmentation|landmarks))?|masks|segmentations|landmarks|surfaces|dose"
+    r"(fixed|moving)(_(mask|segmentation|landmarks))?|masks|segmentations|landmarks|surfaces|dose|initial_transform"
 )
 
 

@@ -10,14 +10,22 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from contract.cases import GRIDS, blob, centroid, is_linear, only_needed, run, solved, truth_case
+from contract.cases import (
+    DEFORMABLE_TRE,
+    GRIDS,
+    LINEAR_TRE,
+    blob,
+    centroid,
+    is_linear,
+    only_needed,
+    run,
+    solved,
+    truth_case,
+)
 from DeepRegistrationLib.core.image import Image
 from DeepRegistrationLib.core.spec import Capability, MethodSpec
 from DeepRegistrationLib.io import write_transform
 from DeepRegistrationLib.transforms import Affine
-
-#: mean error allowed over the head in mm, at voxels of 4 mm; a linear method finds 12 numbers, not a field
-LINEAR_TRE, DEFORMABLE_TRE = 0.8, 1.6
 
 
 def _assert_found(
