@@ -95,6 +95,8 @@ class Image:
         data = self.data if self.discrete else self.data.to(torch.float32)
         out = torch.empty((self.channels, *grid.shape), dtype=data.dtype, device=data.device)
         source = replace(self, data=data)
+        if transform is not None and transform.device != data.device:
+            transform = transform.to(data.device)  # once, not for every block
         for part, block in grid.blocks(BLOCK):
             points = block.world_points(data.device, precise(data.device)).reshape(-1, grid.dimension)
             if transform is not None:

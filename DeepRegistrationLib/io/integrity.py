@@ -1,8 +1,8 @@
 """Whether a NIfTI, NRRD or transform file holds all the values it announces.
 
 ITK reads a NIfTI file that was cut short without an error, the missing slices full of zeros, and a text
-transform that was cut short as the identity. To a full disk it writes NIfTI, compressed NRRD and text transforms
-without an error. None of it may go unnoticed into a registration.
+transform that was cut short as the identity. To a full disk it writes NIfTI, compressed NRRD and text
+transforms without an error. None of it may go unnoticed into a registration.
 """
 
 from __future__ import annotations

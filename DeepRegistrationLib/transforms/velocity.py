@@ -54,6 +54,8 @@ class VelocityField(Transform):
         return self._field.jacobian_determinant(grid)
 
     def to(self, device: torch.device | str) -> VelocityField:
+        if torch.device(device) == self.device:
+            return self
         return VelocityField(self.velocity.to(device), self.grid, self.steps)
 
 

@@ -16,7 +16,8 @@ def test_the_device_does_not_change_the_map(name):
     grid = GRIDS[name]
     points, image = some_points(grid), noise(grid)
     velocity = VelocityField(wavy(grid, 1.0, 1).field, grid)
-    for here in (linear_map(grid), wavy(grid, 1.0), velocity, Composition([wavy(grid, 1.0), linear_map(grid)])):
+    both = Composition([wavy(grid, 1.0), linear_map(grid)])
+    for here in (linear_map(grid), wavy(grid, 1.0), velocity, both):
         there = here.to("cuda")
         torch.testing.assert_close(there.apply(points), here.apply(points), atol=1e-4, rtol=0)
         torch.testing.assert_close(there.apply(points.cuda()).cpu(), here.apply(points), atol=1e-4, rtol=0)
