@@ -69,12 +69,25 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
         self._leave()
         representation = slicer.app.moduleManager().module(name).widgetRepresentation()
         self._scroll.setWidget(representation)
+        representation.installEventFilter(self)
         representation.show()
         representation.enter()
         self._entered = representation
+        self._fit_panel()
+
+    def _fit_panel(self) -> None:
+        """The panel has no scroll bar below it: like Slicer's it is never narrower than its contents."""
+        width = self._entered.minimumSizeHint().width() + self._scroll.verticalScrollBar().sizeHint().width()
+        self._scroll.minimumWidth = width
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        if watched is self._entered and event.type() == QtCore.QEvent.Type.LayoutRequest:
+            self._fit_panel()
+        return False
 
     def _leave(self) -> None:
         if self._entered is not None:
+            self._entered.removeEventFilter(self)
             self._entered.exit()
             self._scroll.takeWidget()
             self._entered.setParent(None)

@@ -13,9 +13,9 @@ def window(main_window: Any, file: Path, size: tuple[int, int], panel_width: int
     """Bring the window to a size, let everything settle, draw the views anew and save a picture."""
     application = QtWidgets.QApplication.instance()
     main_window.resize(*size)
-    main_window._splitter.setSizes([panel_width, size[0] - panel_width])
     for _ in range(3):
         application.processEvents()
+        main_window._splitter.setSizes([panel_width, size[0] - panel_width])
     return save(grab(main_window), file)
 
 
