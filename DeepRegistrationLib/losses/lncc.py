@@ -49,7 +49,7 @@ def lncc_objective(
     def value(moved: torch.Tensor, moved_weight: torch.Tensor) -> torch.Tensor:
         cc = _correlation(moments, fixed, moved, None, radius)
         w = weight * moved_weight
-        return 1 - (cc * w).sum() / w.sum().clamp_min(1e-8)
+        return 1 - (cc * w).sum() / (w.sum() * fixed.shape[0]).clamp_min(1e-8)
 
     return value
 
@@ -67,7 +67,11 @@ def _moments(image: torch.Tensor, weight: torch.Tensor | None, radius: int) -> _
 
 
 def _correlation(
-    fixed_moments: _Moments, fixed: torch.Tensor, moved: torch.Tensor, weight: torch.Tensor | None, radius: int
+    fixed_moments: _Moments,
+    fixed: torch.Tensor,
+    moved: torch.Tensor,
+    weight: torch.Tensor | None,
+    radius: int,
 ) -> torch.Tensor:
     mean_f, var_f, total = fixed_moments
     mean_m, var_m, _ = _moments(moved, weight, radius)

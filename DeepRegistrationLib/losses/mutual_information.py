@@ -12,8 +12,8 @@ _TINY = 1e-12
 def parzen_weights(values: torch.Tensor, bins: int) -> torch.Tensor:
     """(N,) values in 0..1 -> (N, bins) cubic B-spline weights that sum to 1.
 
-    Bin k has its centre at (k - 1) / (bins - 3), so that every value meets four whole bins. Values beyond 0..1 are
-    clamped. Thevenaz and Unser, IEEE Trans. Image Processing 9(12), 2000, doi:10.1109/83.887976.
+    Bin k has its centre at (k - 1) / (bins - 3), so that every value meets four whole bins. Values beyond
+    0..1 are clamped. Thevenaz and Unser, IEEE Trans. Image Processing 9(12), 2000, doi:10.1109/83.887976.
     """
     position = values.clamp(0, 1) * (bins - 3) + 1
     k = torch.arange(bins, dtype=values.dtype, device=values.device)
@@ -26,7 +26,8 @@ def parzen_weights(values: torch.Tensor, bins: int) -> torch.Tensor:
 def mutual_information(
     fixed: torch.Tensor, moved: torch.Tensor, bins: int = 32, weight: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """I = sum p(f, m) log(p(f, m) / (p(f) p(m))) in nats, from Parzen histograms of two images scaled to 0..1.
+    """I = sum p(f, m) log(p(f, m) / (p(f) p(m))) in nats, from Parzen histograms of two images scaled to
+    0..1.
 
     fixed, moved, weight  the same shape. Differentiable in `moved` and `weight`.
     """
@@ -42,7 +43,7 @@ def mi_objective(
     windows = parzen_weights(fixed.reshape(-1)[used], bins) * weight.reshape(-1)[used, None]
 
     def value(moved: torch.Tensor, moved_weight: torch.Tensor) -> torch.Tensor:
-        return -_information(windows, moved.reshape(-1)[used], moved_weight.reshape(-1)[used], bins)
+        return -_information(windows, moved[:1].reshape(-1)[used], moved_weight.reshape(-1)[used], bins)
 
     return value
 

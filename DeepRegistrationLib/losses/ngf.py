@@ -1,4 +1,5 @@
-"""Distance of normalised gradient fields: 0 where edges of two images run parallel or antiparallel everywhere."""
+"""Distance of normalised gradient fields: 0 where edges of two images run parallel or antiparallel
+everywhere."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ def ngf_distance(
     moved: torch.Tensor,
     spacing: Sequence[float],
     *,
-    eta_fixed: float,
-    eta_moved: float,
+    eta_fixed: float | torch.Tensor,
+    eta_moved: float | torch.Tensor,
     weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """D = 1 - sum_x w <n_fixed, n_moved>^2 / sum_x w, with n as in `ops.ngf`; in [0, 1].
@@ -37,16 +38,16 @@ def ngf_distance(
 
 
 def ngf_objective(
-    fixed: torch.Tensor, weight: torch.Tensor, spacing: Sequence[float], moving_eta: float
+    fixed: torch.Tensor, weight: torch.Tensor, spacing: Sequence[float], moving_eta: float | torch.Tensor
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """The normalised form for searching transforms: the work on the fixed image is done once.
 
         J(moved, w) = 1 - S / sqrt(E_f E_m),   S = sum w <n_f, n_m>^2,  E = sum w |n|^4
 
-    In [0, 1]; a cosine between edge maps, so that neither blowing up the moving image (fewer edges) nor leaving the
-    fixed field of view pays by itself.
+    In [0, 1]; a cosine between edge maps, so that neither blowing up the moving image (fewer edges) nor
+    leaving the fixed field of view pays by itself.
 
-    fixed, weight  (1, [Z,] Y, X); `w` passed later is multiplied with `weight`
+    fixed (C, [Z,] Y, X), weight (1, [Z,] Y, X); `w` passed later is multiplied with `weight`
     moving_eta     edge level of the moving image, intensity per mm
     """
     eta = edge_level(spatial_gradient(fixed, spacing), weight)

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from ..core.context import Context
     from ..core.problem import RegistrationProblem
     from ..core.transform import Transform
-    from ..optim.linear_registration import MakeObjective
+    from ..optim.linear_engine import Objective
+    from ..optim.linear_images import Scan
+    from ..optim.linear_registration import LinearRegistration, LinearSettings, MakeObjective
 
 #: how -> what a user reads
 INITIALISATIONS = Choice(
@@ -26,7 +28,7 @@ INITIALISATIONS = Choice(
     }
 )
 
-#: similarity id -> what a user reads
+#: similarity -> what a user reads
 SIMILARITIES = Choice(
     {
         "ngf": "Edges (any kinds of scan)",
@@ -43,8 +45,9 @@ def prealign(
 
     how  one of INITIALISATIONS
 
-    Raises InputError for an unknown `how`, or where the landmarks or the transform it needs are missing. Where the
-    scans cannot be aligned automatically it falls back to a simpler start and says so in `context.messages`.
+    Raises InputError for an unknown `how`, or where the landmarks or the transform it needs are missing.
+    Where the scans cannot be aligned automatically it falls back to a simpler start and says so in
+    `context.messages`.
     """
     if how not in INITIALISATIONS.titles:
         raise InputError(f"initialisation={how!r} is not one of {', '.join(INITIALISATIONS.titles)}.")
@@ -52,34 +55,72 @@ def prealign(
         return None
     if how == "given":
         if problem.initial_transform is None:
-            raise InputError("initialisation='given' needs an initial transform, but none was given; choose one.")
+            raise InputError(
+                "initialisation='given' needs an initial transform, but none was given; choose one."
+            )
         return problem.initial_transform
-    from ..optim.linear_registration import LinearRegistration, LinearSettings
+    if how == "landmarks":
+        return _from_landmarks(problem)
+    from ..optim.linear_registration import LinearSettings
 
-    settings = LinearSettings(kind="rigid" if how == "rigid" else "affine")
     context.progress.update(0.0, "Aligning roughly")
-    registration = LinearRegistration(problem, settings, objective_maker(similarity), context.progress)
+    settings = LinearSettings(kind="rigid" if how == "rigid" else "affine")
+    registration = linear_registration(problem, settings, similarity, context)
     if how == "centres":
-        from ..transforms import Affine
+        return registration.centres()
+    if how == "moments":
+        return registration.moments()
+    outcome = registration.run()
+    if not outcome.score > 0:
+        context.messages.append(
+            f"The automatic {how} alignment found no position where the scans match, so the centres of the "
+            "anatomy were put on each other; check the start, or give landmarks."
+        )
+        return registration.centres()
+    return outcome.transform
 
-        return Affine.from_translation(registration.moving_centre - registration.centre)
-    return registration.run().transform
+
+def linear_registration(
+    problem: RegistrationProblem, settings: LinearSettings, similarity: str, context: Context
+) -> LinearRegistration:
+    """The linear registration of a problem with a similarity of SIMILARITIES."""
+    from ..optim.linear_registration import LinearRegistration
+
+    return LinearRegistration(problem, settings, objective_maker(similarity), context.progress)
 
 
 def objective_maker(similarity: str) -> MakeObjective:
-    """The objective of linear alignment by id of SIMILARITIES."""
+    """What is made small in a linear registration, by id of SIMILARITIES."""
     from ..losses.lncc import lncc_objective
     from ..losses.mutual_information import mi_objective
     from ..losses.ngf import ngf_objective
     from ..ops.gradients import spatial_gradient
     from ..ops.ngf import edge_level
 
-    def make(fixed, moving):  # type: ignore[no-untyped-def]
+    def make(fixed: Scan, moving: Scan) -> Objective:
         if similarity == "lncc":
             return lncc_objective(fixed.values, fixed.weight)
         if similarity == "mi":
-            return mi_objective(fixed.values, fixed.weight)
+            return mi_objective(fixed.values[:1], fixed.weight)
         eta = edge_level(spatial_gradient(moving.values, moving.grid.spacing), moving.weight)
         return ngf_objective(fixed.values, fixed.weight, fixed.grid.spacing, eta)
 
     return make
+
+
+def _from_landmarks(problem: RegistrationProblem) -> Transform:
+    fixed, moving = problem.fixed_landmarks, problem.moving_landmarks
+    if fixed is None or moving is None:
+        missing = "fixed" if fixed is None else "moving"
+        raise InputError(
+            "initialisation='landmarks' needs landmarks in both scans, "
+            f"but there are no {missing} ones; add them."
+        )
+    if len(fixed) != len(moving) or len(fixed) == 0:
+        raise InputError(
+            f"There are {len(fixed)} fixed and {len(moving)} moving landmarks; "
+            "give as many in one scan as in the other."
+        )
+    from ..optim.linear_landmarks import fit_points
+
+    return fit_points(fixed.points.cpu().numpy(), moving.points.cpu().numpy())

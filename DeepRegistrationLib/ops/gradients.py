@@ -15,8 +15,8 @@ def spatial_gradient(data: torch.Tensor, spacing: Sequence[float]) -> torch.Tens
     returns  (d, C, [Z,] Y, X), component k = d data / d (x, y[, z])_k; central differences, one-sided at the
              border, 0 along an axis of one voxel
 
-    The axes are those of the grid: turn with its direction matrix for derivatives along world axes. Inner products
-    of two gradients taken on one grid do not need that.
+    The axes are those of the grid: turn with its direction matrix for derivatives along world axes. Inner
+    products of two gradients taken on one grid do not need that.
     """
     d = data.dim() - 1
     return torch.stack([axis_derivative(data, data.dim() - 1 - k) / float(spacing[k]) for k in range(d)])

@@ -15,21 +15,29 @@ import torch
 from .gradients import spatial_gradient
 
 
-def edge_level(gradient: torch.Tensor, weight: torch.Tensor | None = None, share: float = 1.0) -> float:
-    """eta = share * mean |grad I|, the mean taken with `weight`: edges well below it count as noise.
+def edge_level(
+    gradient: torch.Tensor, weight: torch.Tensor | None = None, share: float = 1.0
+) -> torch.Tensor:
+    """eta = share * mean |grad I| of each channel, the mean taken with `weight`: edges well below it count
+    as noise.
 
-    gradient  (d, C, [Z,] Y, X); weight (1, [Z,] Y, X) or None. Never 0, so that flat images stay harmless.
+    gradient  (d, C, [Z,] Y, X); weight (1, [Z,] Y, X) or None
+    returns   (C, [1,] 1, 1), never 0, so that flat images stay harmless
     """
     size = gradient.square().sum(dim=0).sqrt()
+    axes = tuple(range(1, size.dim()))
     if weight is None:
-        mean = float(size.mean())
+        mean = size.mean(dim=axes, keepdim=True)
     else:
-        mean = float((size * weight).sum() / (weight.sum() * size.shape[0]).clamp_min(1e-12))
-    return max(share * mean, 1e-6)
+        mean = (size * weight).sum(dim=axes, keepdim=True) / weight.sum().clamp_min(1e-12)
+    return (share * mean).clamp_min(1e-6)
 
 
-def normalised_gradient(data: torch.Tensor, spacing: Sequence[float], eta: float) -> torch.Tensor:
-    """n of `data` (C, [Z,] Y, X) -> (d, C, [Z,] Y, X), each vector shorter than 1; eta in intensity per mm."""
+def normalised_gradient(
+    data: torch.Tensor, spacing: Sequence[float], eta: float | torch.Tensor
+) -> torch.Tensor:
+    """n of `data` (C, [Z,] Y, X) -> (d, C, [Z,] Y, X), each vector shorter than 1; eta in intensity per mm,
+    one number or one a channel (C, [1,] 1, 1)."""
     g = spatial_gradient(data, spacing)
     return g / (g.square().sum(dim=0, keepdim=True) + eta * eta).sqrt()
 

@@ -16,8 +16,8 @@ _CHUNK = 4_000_000
 
 
 def block_factors(grid: Grid, spacing: float, least: int = 1) -> tuple[int, ...]:
-    """Whole numbers of voxels (x, y[, z]) to join so that the spacing comes closest to, and not above 1.25 times,
-    `spacing` mm, leaving at least `least` voxels along every axis that has as many."""
+    """Whole numbers of voxels (x, y[, z]) to join so that the spacing comes closest to, and not above 1.25
+    times, `spacing` mm, leaving at least `least` voxels along every axis that has as many."""
     factors = []
     for n, s in zip(grid.size, grid.spacing, strict=True):
         wanted = max(1, math.floor(1.25 * spacing / s))
@@ -32,9 +32,9 @@ def block_average(
 ) -> torch.Tensor:
     """(C, [Z,] Y, X) of any type -> float32 means over blocks of `factors` = (x, y[, z]) voxels.
 
-    Voxels beyond the last whole block are left out, as `Grid.downsampled` does. Values are clamped to `window`
-    before they are averaged, so that a bright implant does not spread into its neighbours. Works through slabs:
-    the image is never copied whole to float.
+    Voxels beyond the last whole block are left out, as `Grid.downsampled` does. Values are clamped to
+    `window` before they are averaged, so that a bright implant does not spread into its neighbours. Works
+    through slabs: the image is never copied whole to float.
     """
     d = data.dim() - 1
     kernel = tuple(min(f, n) for f, n in zip(tuple(factors)[::-1], data.shape[1:], strict=True))

@@ -9,8 +9,11 @@ import torch
 import torch.nn.functional as F
 
 
-def gaussian_kernel(sigma: float, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> torch.Tensor:
-    """Weights exp(-i^2 / (2 sigma^2)) for |i| <= ceil(3 sigma), sum 1; sigma in voxels; [1] where sigma is 0."""
+def gaussian_kernel(
+    sigma: float, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> torch.Tensor:
+    """Weights exp(-i^2 / (2 sigma^2)) for |i| <= ceil(3 sigma), sum 1; sigma in voxels; [1] where sigma is
+    0."""
     radius = math.ceil(3 * sigma)
     if radius == 0:
         return torch.ones(1, dtype=dtype, device=device)
@@ -20,7 +23,8 @@ def gaussian_kernel(sigma: float, dtype: torch.dtype = torch.float32, device: st
 
 
 def gaussian_smooth(data: torch.Tensor, sigma: float | Sequence[float]) -> torch.Tensor:
-    """(C, [Z,] Y, X) convolved with a Gaussian of `sigma` = one or (x, y[, z]) voxels; the edge value is held outside.
+    """(C, [Z,] Y, X) convolved with a Gaussian of `sigma` = one or (x, y[, z]) voxels; the edge value is
+    held outside.
 
     Differentiable; constants are kept.
     """

@@ -16,8 +16,12 @@ from .linear_images import Scan
 from .linear_lbfgs import Minimum, minimise
 from .linear_model import LinearModel
 
-#: (moved values, weight of moved values), both (1, [Z,] Y, X) on the fixed grid -> value to be made small
+#: (moved values (C, [Z,] Y, X), their weight (1, [Z,] Y, X)) on the fixed grid -> value to be made small
 Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+#: power of the overlap in the score; small, because fields of view do differ
+OVERLAP_REWARD = 0.3
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Stage:
     start: Transform
 
     def matched(self, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Moving values and weight pulled back by start o linear; `linear` is (d+1, d+1) float64, differentiable."""
+        """Moving values and weight pulled back by start o linear; `linear` is (d+1, d+1) float64,
+        differentiable."""
         grid, device = self.fixed.grid, self.fixed.values.device
         d = grid.dimension
         to_world = linear @ torch.as_tensor(grid.index_to_world)
@@ -51,10 +56,17 @@ class Stage:
             index = apply_matrix_torch(self.moving.grid.world_to_index, world).to(torch.float32)
         both = torch.cat([self.moving.values, self.moving.weight])
         sampled = sample_index(both, index, outside=None)
-        return sampled[:1], sampled[1:] * _inside(index, self.moving.grid.size)
+        return sampled[:-1], sampled[-1:] * _inside(index, self.moving.grid.size)
 
-    def value(self, linear: torch.Tensor) -> torch.Tensor:
-        return self.objective(*self.matched(linear))
+    def score(self, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(1 - objective) * share ** OVERLAP_REWARD, and share: the part of the fixed weight that meets
+        moving data.
+
+        The reward keeps a good match of a sliver from beating a fair match of everything.
+        """
+        moved, weight = self.matched(linear)
+        share = (weight * self.fixed.weight).sum() / self.fixed.weight.sum().clamp_min(1e-6)
+        return (1 - self.objective(moved, weight)) * share.clamp_min(1e-6) ** OVERLAP_REWARD, share
 
     def overlap(self, linear: torch.Tensor) -> float:
         """Share of the fixed weight that meets moving data."""
@@ -80,19 +92,19 @@ def descend(
     least_overlap: float,
     each_iteration: Callable[[int], None] | None = None,
 ) -> Minimum:
-    """Parameters that make objective + stiffness * ||S||^2 smallest, from `parameters` downhill.
+    """Parameters that make 1 - score + stiffness * ||S||^2 smallest, from `parameters` downhill.
 
-    least_overlap  share of the fixed weight that must keep meeting moving data; steps that go below are rejected
+    least_overlap  share of the fixed weight that must keep meeting moving data; steps that go below are
+                   rejected
     """
     spacing = float(np.mean(stage.fixed.grid.spacing))
 
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
         p = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-        moved, weight = stage.matched(model.homogeneous(p))
-        share = float((weight.detach() * stage.fixed.weight).sum() / stage.fixed.weight.sum().clamp_min(1e-6))
-        if share < least_overlap:
+        score, share = stage.score(model.homogeneous(p))
+        if float(share) < least_overlap:
             return float("inf"), np.zeros_like(x)
-        value = stage.objective(moved, weight).to(torch.float64).cpu() + stiffness * model.stretch_penalty(p)
+        value = 1 - score.to(torch.float64).cpu() + stiffness * model.stretch_penalty(p)
         (gradient,) = torch.autograd.grad(value, p)
         return float(value), gradient.numpy()
 

@@ -1,4 +1,4 @@
-"""Two images made ready for linear registration: windowed, scaled to 0..1, averaged to each working spacing."""
+"""Images made ready for linear registration: windowed, scaled to 0..1, averaged to each spacing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from ..ops.pyramid import block_average, block_factors
 
 #: voxels looked at to find the intensity window
 _SAMPLES = 400_000
+Window = tuple[float, float]
+
+#: Hounsfield windows of a CT
+CT_SOFT: Window = (-200.0, 300.0)
+CT_BONE: Window = (100.0, 1000.0)
 #: an axis keeps at least this many voxels when averaging, where it has them
 _LEAST = 6
 
@@ -23,7 +28,7 @@ _LEAST = 6
 class Scan:
     """One image at one working spacing.
 
-    values  (1, [Z,] Y, X) float32 in 0..1
+    values  (C, [Z,] Y, X) float32 in 0..1, one channel an intensity window
     weight  (1, [Z,] Y, X) float32 in 0..1: the share of each voxel inside the mask
     """
 
@@ -32,31 +37,59 @@ class Scan:
     grid: Grid
 
 
-def prepare(image: Image, mask: Image | None, spacings: Sequence[float]) -> list[Scan]:
-    """The image at each working spacing (mm, any order), channels averaged.
+def prepare(
+    image: Image, mask: Image | None, spacings: Sequence[float], windows: Sequence[Window]
+) -> list[Scan]:
+    """The image at each working spacing (mm, any order), one channel a window; its own channels are averaged.
 
-    The full-resolution image is read once, for the finest spacing; the others come from that.
+    The full-resolution image is only read for the finest spacing; the others come from that.
     """
     order = sorted(range(len(spacings)), key=lambda k: spacings[k])
-    finest = spacings[order[0]]
-    low, high = intensity_window(image)
-    factors = block_factors(image.grid, finest, _LEAST)
-    values = block_average(image.data, factors, (low, high)).mean(dim=0, keepdim=True)
-    values = (values - low) / (high - low)
+    factors = block_factors(image.grid, spacings[order[0]], _LEAST)
+    channels = []
+    for low, high in windows:
+        averaged = block_average(image.data, factors, (low, high)).mean(dim=0, keepdim=True)
+        channels.append((averaged - low) / (high - low))
+    values = torch.cat(channels)
     grid = image.grid.downsampled(factors)
-    weight = torch.ones_like(values) if mask is None else _mask_weight(mask, grid)
+    weight = torch.ones_like(values[:1]) if mask is None else _mask_weight(mask, grid)
     out = {order[0]: Scan(values, weight, grid)}
     for k in order[1:]:
         factors = block_factors(grid, spacings[k], _LEAST)
-        out[k] = Scan(block_average(values, factors), block_average(weight, factors), grid.downsampled(factors))
+        out[k] = Scan(
+            block_average(values, factors), block_average(weight, factors), grid.downsampled(factors)
+        )
     return [out[k] for k in range(len(spacings))]
 
 
-def intensity_window(image: Image) -> tuple[float, float]:
+def windows_for(fixed: Image, moving: Image) -> tuple[list[Window], list[Window]]:
+    """Intensity windows of both images, as many for one as for the other.
+
+    Two CTs are seen through a soft-tissue and a bone window, so that neither the skin nor bright metal
+    outweighs the rest; a CT beside another kind of scan through a wide soft-tissue window; anything else
+    through its own range.
+    """
+    ct = is_ct(fixed), is_ct(moving)
+    if all(ct):
+        return [CT_SOFT, CT_BONE], [CT_SOFT, CT_BONE]
+    first, second = (
+        [CT_SOFT] if known else [intensity_window(image)]
+        for known, image in zip(ct, (fixed, moving), strict=True)
+    )
+    return first, second
+
+
+def is_ct(image: Image) -> bool:
+    """True for Hounsfield units: said by the image, or one value in a hundred at or below -500 (air)."""
+    if image.unit is not None:
+        return image.unit == "HU"
+    sample = _sample(image)
+    return bool(sample.size) and float(np.percentile(sample, 1)) <= -500
+
+
+def intensity_window(image: Image) -> Window:
     """Values between which 99 % of the image lies, without outliers; (v, v + 1) for a constant image."""
-    flat = image.data.reshape(-1)
-    sample = flat[:: max(1, flat.numel() // _SAMPLES)].to(torch.float32).cpu().numpy()
-    sample = sample[np.isfinite(sample)]
+    sample = _sample(image)
     if not sample.size:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(sample, [0.5, 99.5]))
@@ -65,10 +98,15 @@ def intensity_window(image: Image) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
+def _sample(image: Image) -> np.ndarray:
+    flat = image.data.reshape(-1)
+    sample = flat[:: max(1, flat.numel() // _SAMPLES)].to(torch.float32).cpu().numpy()
+    return sample[np.isfinite(sample)]
+
+
 def _mask_weight(mask: Image, grid: Grid) -> torch.Tensor:
     binary = (mask.data != 0).any(dim=0, keepdim=True)
-    spacing = min(grid.spacing)
-    factors = block_factors(mask.grid, spacing)
+    factors = block_factors(mask.grid, min(grid.spacing))
     averaged = Image(block_average(binary, factors), mask.grid.downsampled(factors))
     return averaged.resampled(grid, outside=0.0).data
 
@@ -76,11 +114,12 @@ def _mask_weight(mask: Image, grid: Grid) -> torch.Tensor:
 def foreground(scan: Scan) -> torch.Tensor:
     """(1, [Z,] Y, X) 0/1: the patient, without air and thin things such as the table.
 
-    Otsu's threshold, then an opening with a box of three voxels; inside the mask. The whole mask where that leaves
-    less than 1 % of it.
+    Otsu's threshold, then an opening with a box of three voxels; inside the mask. The whole mask where that
+    leaves less than 1 % of it.
     """
     inside = scan.weight > 0.5
-    body = (scan.values > otsu(scan.values[inside])) & inside
+    values = scan.values[:1]
+    body = (values > otsu(values[inside])) & inside
     opened = _opening(body.to(torch.float32))
     for candidate in (opened, body.to(torch.float32)):
         if float(candidate.sum()) >= 0.01 * float(inside.sum()):
@@ -129,7 +168,8 @@ def cropped(scan: Scan, region: torch.Tensor, margin: float) -> tuple[Scan, torc
         start.append(first)
         size.append(last - first + 1)
     cut = (slice(None), *(slice(a, a + n) for a, n in zip(start[::-1], size[::-1], strict=True)))
-    scan_cut = Scan(scan.values[cut].contiguous(), scan.weight[cut].contiguous(), scan.grid.cropped(start, size))
+    grid = scan.grid.cropped(start, size)
+    scan_cut = Scan(scan.values[cut].contiguous(), scan.weight[cut].contiguous(), grid)
     return scan_cut, region[cut]
 
 

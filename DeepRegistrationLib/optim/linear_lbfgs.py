@@ -1,6 +1,7 @@
 """Limited-memory BFGS for a handful of well-scaled parameters.
 
-Nocedal and Wright, Numerical Optimization, 2nd ed., algorithms 7.4 and 3.1 with a quadratic model in the line search.
+Nocedal and Wright, Numerical Optimization, 2nd ed., algorithms 7.4 and 3.1 with a quadratic model in the
+line search.
 """
 
 from __future__ import annotations
@@ -36,12 +37,15 @@ def minimise(
 ) -> Minimum:
     """Smallest value of `objective` (value and gradient) reachable downhill from `start`.
 
-    first_step, longest_step  Euclidean length of the first step and of the longest allowed one, in the units of the
+    first_step, longest_step  Euclidean length of the first step and of the longest allowed one, in the units
+                              of the
                               parameters (mm)
-    smallest_step             the search ends once a step is shorter than this, or the line search finds nothing
+    smallest_step             the search ends once a step is shorter than this, or the line search finds
+                              nothing
     each_iteration            called with the number of iterations done; may raise to stop
 
-    The value never rises from one iteration to the next. A value that is not finite counts as a rejected step.
+    The value never rises from one iteration to the next. A value that is not finite counts as a rejected
+    step.
     """
     x = np.array(start, dtype=np.float64)
     value, gradient = objective(x)

@@ -24,7 +24,8 @@ class LinearModel:
     kind      translation, rigid, similarity (one scale) or affine
     centre    (d,) world mm
     radius    mm; angles and stretches are multiplied by it to become parameters in mm
-    axes      (d, k) orthonormal columns: the directions in which stretch is allowed; fewer than d where the data
+    axes      (d, k) orthonormal columns: the directions in which stretch is allowed; fewer than d where the
+              data
               do not determine it (a thin slab)
     """
 
@@ -66,9 +67,12 @@ class LinearModel:
         turns, stretches = (torch.as_tensor(b, dtype=parameters.dtype) for b in self.basis)
         a = torch.eye(d, dtype=parameters.dtype)
         if len(turns):
-            a = torch.matrix_exp(torch.einsum("k,kij->ij", parameters[d : d + len(turns)] / self.radius, turns))
+            a = torch.matrix_exp(
+                torch.einsum("k,kij->ij", parameters[d : d + len(turns)] / self.radius, turns)
+            )
         if len(stretches):
-            a = a @ torch.matrix_exp(torch.einsum("k,kij->ij", parameters[d + len(turns) :] / self.radius, stretches))
+            log_stretch = torch.einsum("k,kij->ij", parameters[d + len(turns) :] / self.radius, stretches)
+            a = a @ torch.matrix_exp(log_stretch)
         c = torch.as_tensor(self.centre, dtype=parameters.dtype)
         shift = c + parameters[:d] - a @ c
         last = torch.zeros(1, d + 1, dtype=parameters.dtype)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,9 +16,12 @@ from ..core.progress import Progress
 from ..core.transform import Transform
 from ..transforms import Affine, compose
 from .linear_engine import Objective, Stage, descend
-from .linear_images import Scan, cropped, first_moments, foreground, prepare
+from .linear_images import Scan, cropped, first_moments, foreground, prepare, windows_for
 from .linear_model import LinearModel
 from .linear_search import Candidate, TranslationSearch
+
+#: a start with less of the fixed anatomy over moving data is not tried
+LEAST_OVERLAP = 0.1
 
 #: (fixed scan, moving scan) -> objective on the fixed scan's grid
 MakeObjective = Callable[[Scan, Scan], Objective]
@@ -45,8 +49,8 @@ class LinearSettings:
 
 @dataclass(frozen=True)
 class LinearOutcome:
-    """transform and what became of the objective, by level; `overlap` is the share of the fixed anatomy that met
-    moving data; `score` is 1 - objective at the finest level, `score_before` that of the identity."""
+    """transform and what became of the objective, by level; `overlap` is the share of the fixed anatomy that
+    met moving data; `score` is 1 - objective at the finest level, `score_before` that of the identity."""
 
     transform: Transform
     history: dict[str, list[float]] = field(default_factory=dict)
@@ -81,13 +85,14 @@ class LinearRegistration:
         progress: Progress,
     ) -> None:
         self.problem, self.settings, self.progress = problem, settings, progress
-        finest = settings.spacing or automatic_spacing(problem.fixed.grid, problem.moving.grid)
+        finest = settings.spacing or automatic_spacing(problem.fixed.grid)
         spacings = [finest * 2.0**k for k in range(settings.levels)][::-1]
         if settings.search and len(spacings) < 2:
             spacings = [2 * finest, finest]
-        fixed = prepare(problem.fixed, problem.fixed_mask, spacings)
+        fixed_windows, moving_windows = windows_for(problem.fixed, problem.moving)
+        fixed = prepare(problem.fixed, problem.fixed_mask, spacings, fixed_windows)
         progress.update(0.05)
-        moving = prepare(problem.moving, problem.moving_mask, spacings)
+        moving = prepare(problem.moving, problem.moving_mask, spacings, moving_windows)
         progress.update(0.1)
         self.scales = [_scale(f, m, make_objective) for f, m in zip(fixed, moving, strict=True)]
         self.centre, covariance = first_moments(self.scales[0].fixed_region, self.scales[0].whole_fixed.grid)
@@ -100,76 +105,129 @@ class LinearRegistration:
 
     def run(self, start: Transform | None = None) -> LinearOutcome:
         """T, refined from `start` (the identity where None) or from wherever the search finds better."""
-        d = self.problem.dimension
-        begin: Transform = start or Affine.identity(d)
+        eye = torch.eye(self.problem.dimension + 1, dtype=torch.float64)
         history: dict[str, list[float]] = {}
+        begin: Transform = start or Affine.identity(self.problem.dimension)
         if self.settings.search:
             begin = self._chosen_start(begin, history)
-        rigid, model = self.model("rigid"), self.model(self.settings.kind)
-        parameters = rigid.zeros()
-        current = rigid
-        levels = self.scales
-        share = 0.5 / len(levels)
-        for k, scale in enumerate(levels):
-            stage = scale.stage(begin)
-            kinds = [rigid, model] if k == 0 else [model]
-            for m in kinds:
-                parameters = m.adopt(current, parameters) if m is not current else parameters
-                current = m
-                result = descend(
-                    stage,
-                    m,
-                    parameters,
-                    iterations=self.settings.iterations,
-                    stiffness=self.settings.stiffness,
-                    least_overlap=0.5 * self._overlap(stage, m, parameters),
-                    each_iteration=self._reporter(0.5 + share * k, share),
-                )
-                parameters = result.parameters
-                history[f"{m.kind} {_mean_spacing(scale.fixed.grid):.3g} mm"] = result.history
+        linear = self._refined(begin, history)
+        finest = self.scales[-1]
         with torch.no_grad():
-            final = model.homogeneous(torch.as_tensor(model.adopt(current, parameters) if current is not model else parameters))
-            stage = levels[-1].stage(begin)
-            score = 1 - float(stage.value(final))
-            identity = levels[-1].stage(Affine.identity(d))
-            before = 1 - float(identity.value(torch.eye(d + 1, dtype=torch.float64)))
-            overlap = stage.overlap(final)
+            score, share = finest.stage(begin).score(linear)
+            before = finest.stage(Affine.identity(self.problem.dimension)).score(eye)[0]
         self.progress.update(1.0)
-        return LinearOutcome(compose(Affine.from_homogeneous(final.numpy()), begin), history, overlap, score, before)
+        total = compose(Affine.from_homogeneous(linear.numpy()), begin)
+        return LinearOutcome(total, history, float(share), float(score), float(before))
+
+    def _refined(self, begin: Transform, history: dict[str, list[float]]) -> torch.Tensor:
+        """Rigid, then the asked kind, down the levels; (d+1, d+1) float64, to be followed by `begin`."""
+        plan = [(self.scales[0], self.model("rigid"))]
+        plan += [(scale, self.model(self.settings.kind)) for scale in self.scales]
+        current, parameters = plan[0][1], plan[0][1].zeros()
+        for k, (scale, model) in enumerate(plan):
+            if model.kind != current.kind:
+                parameters = model.adopt(current, parameters)
+            stage, current = scale.stage(begin), model
+            with torch.no_grad():
+                share = stage.overlap(model.homogeneous(torch.as_tensor(parameters)))
+            result = descend(
+                stage,
+                model,
+                parameters,
+                iterations=self.settings.iterations,
+                stiffness=self.settings.stiffness,
+                least_overlap=0.8 * share,
+                each_iteration=self._reporter(0.5 + 0.5 * k / len(plan), 0.5 / len(plan)),
+            )
+            parameters = result.parameters
+            history[f"{model.kind} {_mean_spacing(scale.fixed.grid):.3g} mm, step {k + 1}"] = result.history
+        return current.homogeneous(torch.as_tensor(parameters))
 
     # ------------------------------------------------------------------ the start
 
-    def _chosen_start(self, given: Transform, history: dict[str, list[float]]) -> Transform:
-        """The best of: what was given, centres on centres, and the peaks of the search, each refined a little."""
+    def centres(self) -> Affine:
+        """The centre of the fixed anatomy onto that of the moving anatomy."""
+        return Affine.from_translation(self.moving_centre - self.centre)
+
+    def moments(self) -> Affine:
+        """Centres and main axes onto each other; of the proper rotations that do it, the one that matches
+        best.
+
+        An axis has no sign, so there are four in 3-D and two in 2-D; the turn by less than a quarter is
+        among them.
+        """
         coarse = self.scales[0]
-        d = self.problem.dimension
-        search = TranslationSearch(coarse.whole_fixed, coarse.moving, coarse.fixed_region, coarse.moving_region)
-        found = search.candidates(np.eye(d), coarse.moving.grid.centre, 4)
-        self.progress.update(0.2, "Looking for the start")
-        starts: list[Transform] = [given, Affine.from_translation(self.moving_centre - self.centre)]
-        starts += [c.transform for c in found]
-        rigid = self.model("rigid")
-        ranked = []
-        for k, start in enumerate(starts):
+        _, fixed = first_moments(coarse.fixed_region, coarse.whole_fixed.grid)
+        _, moving = first_moments(coarse.moving_region, coarse.moving.grid)
+        first, second = np.linalg.eigh(fixed)[1], np.linalg.eigh(moving)[1]
+        found = [self.centres()]
+        for signs in itertools.product((1.0, -1.0), repeat=len(self.centre)):
+            turn = second @ np.diag(signs) @ first.T
+            if np.linalg.det(turn) > 0:
+                found.append(Affine.about(self.centre, turn, self.moving_centre - self.centre))
+        eye = torch.eye(len(self.centre) + 1, dtype=torch.float64)
+        with torch.no_grad():
+            values = [float(coarse.stage(start).score(eye)[0]) for start in found]
+        return found[int(np.argmax(values))]
+
+    def _chosen_start(self, given: Transform, history: dict[str, list[float]]) -> Transform:
+        """The best of what was given, centres on centres, and the peaks of the search, each refined a
+        little."""
+        starts: list[Transform] = [given, self.centres(), *(c.transform for c in self._searched())]
+        rigid, coarse = self.model("rigid"), self.scales[0]
+        eye = torch.eye(self.problem.dimension + 1, dtype=torch.float64)
+        promising = self._promising(starts)
+        ranked: list[tuple[float, Transform]] = []
+        for k, start in enumerate(promising):
             stage = coarse.stage(start)
-            eye = torch.eye(d + 1, dtype=torch.float64)
-            if stage.overlap(eye) < 0.1:
-                continue
             result = descend(
-                stage, rigid, rigid.zeros(), iterations=20, stiffness=0.0, least_overlap=0.5 * stage.overlap(eye),
-                each_iteration=self._reporter(0.2 + 0.3 * k / len(starts), 0.3 / len(starts)),
+                stage,
+                rigid,
+                rigid.zeros(),
+                iterations=15,
+                stiffness=0.0,
+                least_overlap=0.8 * stage.overlap(eye),
+                each_iteration=self._reporter(0.2 + 0.3 * k / len(promising), 0.3 / len(promising)),
             )
             linear = rigid.homogeneous(torch.as_tensor(result.parameters))
-            score = (1 - result.value) * math.sqrt(stage.overlap(linear))
-            ranked.append((score, k, compose(Affine.from_homogeneous(linear.numpy()), start)))
-        ranked.sort(key=lambda r: -r[0])
-        self.ranked = ranked
+            total = compose(Affine.from_homogeneous(linear.numpy()), start)
+            ranked.append((1 - result.value, total))
+        if not ranked:
+            return self.centres()
+        # sorted is stable: of equal matches the earlier one, first of all the given start, is kept
+        ranked.sort(key=lambda r: -round(r[0], 3))
         history["starts"] = [r[0] for r in ranked]
-        return ranked[0][2] if ranked else given
+        return ranked[0][1]
 
-    def _overlap(self, stage: Stage, model: LinearModel, parameters: np.ndarray) -> float:
+    def _promising(self, starts: list[Transform]) -> list[Transform]:
+        """The first (given) start and the four best others, of those with enough overlap."""
+        coarse, eye = self.scales[0], torch.eye(self.problem.dimension + 1, dtype=torch.float64)
+        scored = []
         with torch.no_grad():
-            return stage.overlap(model.homogeneous(torch.as_tensor(parameters)))
+            for k, start in enumerate(starts):
+                score, share = coarse.stage(start).score(eye)
+                if float(share) >= LEAST_OVERLAP:
+                    scored.append((float(score), k))
+        others = sorted((entry for entry in scored if entry[1] > 0), key=lambda entry: -entry[0])[:4]
+        kept = [entry for entry in scored if entry[1] == 0] + others
+        return [starts[k] for _, k in kept]
+
+    def _searched(self) -> list[Candidate]:
+        """Peaks of the search over all translations: four upright, three of the best turned ones."""
+        coarse = self.scales[0]
+        search = TranslationSearch(
+            coarse.whole_fixed, coarse.moving, coarse.fixed_region, coarse.moving_region
+        )
+        upright: list[Candidate] = []
+        tilted: list[Candidate] = []
+        turns = turned(self.problem.dimension)
+        for k, turn in enumerate(turns):
+            self.progress.update(0.1 + 0.1 * k / len(turns), "Looking for the start")
+            if k == 0:
+                upright = search.candidates(turn, coarse.moving.grid.centre, 4)
+            else:
+                tilted += search.candidates(turn, coarse.moving.grid.centre, 1)
+        return upright + sorted(tilted, key=lambda c: -c.score)[:3]
 
     def _reporter(self, start: float, share: float) -> Callable[[int], None]:
         def report(iteration: int) -> None:
@@ -181,8 +239,7 @@ class LinearRegistration:
 
 def _scale(fixed: Scan, moving: Scan, make_objective: MakeObjective) -> _Scale:
     region, moving_region = foreground(fixed), foreground(moving)
-    spacing = _mean_spacing(fixed.grid)
-    cut, _ = cropped(fixed, region, 3 * spacing)
+    cut, _ = cropped(fixed, region, 3 * _mean_spacing(fixed.grid))
     return _Scale(cut, moving, fixed, region, moving_region, make_objective(cut, moving))
 
 
@@ -190,17 +247,16 @@ def _mean_spacing(grid: Grid) -> float:
     return float(np.mean(grid.spacing))
 
 
-def automatic_spacing(fixed: Grid, moving: Grid) -> float:
+def automatic_spacing(fixed: Grid) -> float:
     """Working spacing (mm) that leaves a 3-D scan some 130 000 voxels and a 2-D image some 60 000."""
     wanted = 130_000 if fixed.dimension == 3 else 60_000
-    volume = math.prod(fixed.extent)
-    return max(min(fixed.spacing), (volume / wanted) ** (1 / fixed.dimension))
+    return max(min(fixed.spacing), (math.prod(fixed.extent) / wanted) ** (1 / fixed.dimension))
 
 
 def determined_axes(grid: Grid, region: torch.Tensor) -> np.ndarray:
     """(d, k) world directions along which the anatomy is wide enough to tell its stretch.
 
-    An axis of the grid counts as thin where the anatomy extends less than a quarter of its largest extent along it.
+    An axis of the grid counts as thin where the anatomy is less than a quarter as long as along the longest.
     """
     occupied = region[0] > 0
     extents = []
@@ -210,3 +266,15 @@ def determined_axes(grid: Grid, region: torch.Tensor) -> np.ndarray:
         extents.append((int(line[-1]) - int(line[0]) + 1) * s if len(line) else 0.0)
     wide = [k for k, e in enumerate(extents) if e >= 0.25 * max(extents)] or list(range(grid.dimension))
     return np.asarray(grid.direction)[:, wide]
+
+
+def turned(dimension: int, degrees: float = 20.0) -> list[np.ndarray]:
+    """The identity and rotations by +-`degrees` about every axis: patients do not lie quite alike."""
+    out = [np.eye(dimension)]
+    for i, j in itertools.combinations(range(dimension), 2):
+        for angle in (math.radians(degrees), -math.radians(degrees)):
+            m = np.eye(dimension)
+            m[i, i] = m[j, j] = math.cos(angle)
+            m[i, j], m[j, i] = -math.sin(angle), math.sin(angle)
+            out.append(m)
+    return out

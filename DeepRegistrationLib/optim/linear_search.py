@@ -4,9 +4,9 @@ For every shift the cosine between the edge maps of the two scans,
 
     score(s) = sum_x <E_f(x), E_m(x + s)> / sqrt(sum_x |E_f(x)|^2 w_m(x + s)  sum_x w_f(x) |E_m(x + s)|^2)
 
-with E the edge tensors of `ops.ngf`, so that <E_f, E_m> is the squared inner product of normalised gradients, and
-w the weights inside mask and field of view: the masked correlation of Padfield, IEEE Trans. Image Processing 21(5),
-2012, doi:10.1109/TIP.2011.2181402, for edges instead of intensities.
+with E the edge tensors of `ops.ngf`, so that <E_f, E_m> is the squared inner product of normalised
+gradients, and w the weights inside mask and field of view: the masked correlation of Padfield, IEEE Trans.
+Image Processing 21(5), 2012, doi:10.1109/TIP.2011.2181402, for edges instead of intensities.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class _Spectrum:
 class TranslationSearch:
     """All translations of a moving scan over a fixed one, for any linear map tried before them."""
 
-    def __init__(self, fixed: Scan, moving: Scan, fixed_region: torch.Tensor, moving_region: torch.Tensor) -> None:
+    def __init__(
+        self, fixed: Scan, moving: Scan, fixed_region: torch.Tensor, moving_region: torch.Tensor
+    ) -> None:
         """`*_region` (1, ...) say where the anatomy is; edges outside (the table, the air) do not count."""
         self.fixed, self.moving = fixed, moving
         self._moving_stack = Image(
@@ -55,17 +57,20 @@ class TranslationSearch:
         self._fixed_region = fixed_region * fixed.weight
         self.anchor = fixed.grid.centre
 
-    def candidates(self, linear: np.ndarray, pivot: np.ndarray, count: int, least_overlap: float = 0.3) -> list[Candidate]:
-        """The `count` best starts T(x) = linear (x - anchor) + pivot + t over all t, no two within three voxels.
+    def candidates(
+        self, linear: np.ndarray, pivot: np.ndarray, count: int, least_overlap: float = 0.3
+    ) -> list[Candidate]:
+        """The `count` best starts T(x) = linear (x - anchor) + pivot + t over all t, no two within three
+        voxels.
 
         linear         (d, d) rotation and scale
         pivot          (d,) world mm: the point of the moving scan that the fixed grid's centre meets at t = 0
-        least_overlap  share of the smaller of the two regions that has to meet the other field of view
+        least_overlap  share of the edges of either scan that has to lie in the other's field of view
         """
         placed, grid = self._placed(linear, pivot)
         shape = [_good_size(a + b - 1) for a, b in zip(self.fixed.grid.shape, grid.shape, strict=True)]
         a = _spectrum(self.fixed.values, self.fixed.weight, self._fixed_region, self.fixed.grid, shape)
-        b = _spectrum(placed[:1], placed[1:2], placed[2:3], grid, shape)
+        b = _spectrum(placed[:-2], placed[-2:-1], placed[-1:], grid, shape)
         axes = tuple(range(-len(shape), 0))
 
         def correlate(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
@@ -75,18 +80,18 @@ class TranslationSearch:
         matched = correlate(a.edges, b.edges)
         e_fixed = correlate(a.energy, b.weight).clamp_min(0)
         e_moving = correlate(a.weight, b.energy).clamp_min(0)
-        share = torch.minimum(e_fixed / a.total_energy, e_moving / b.total_energy)
         either = torch.maximum(e_fixed / a.total_energy, e_moving / b.total_energy)
-        # half the normalisation by what overlaps, half by everything: a good match of a sliver must not win
+        # the root of the overlap keeps a good match of a sliver from winning
         norm = (e_fixed * e_moving).clamp_min(1e-8).sqrt()
         score = matched / norm * either.clamp(1e-3, 1).sqrt()
         score = torch.where(either >= least_overlap, score, torch.full_like(score, -1.0))
-        del share
-        offset = np.linalg.inv(np.asarray(grid.direction)) @ (np.asarray(grid.origin) - np.asarray(self.fixed.grid.origin))
+        apart = np.asarray(grid.origin) - np.asarray(self.fixed.grid.origin)
+        offset = np.linalg.inv(np.asarray(grid.direction)) @ apart
         return self._peaks(score, either, linear, pivot, offset, grid, count)
 
     def _placed(self, linear: np.ndarray, pivot: np.ndarray) -> tuple[torch.Tensor, Grid]:
-        """Moving stack pulled back by the linear map onto a grid in line with the fixed one that holds all of it."""
+        """Moving stack pulled back by the linear map onto a grid in line with the fixed one that holds all
+        of it."""
         base = Affine.about(self.anchor, linear, np.asarray(pivot) - self.anchor)
         back = base.inverse().transform
         corners = back.apply(torch.as_tensor(self.moving.grid.corners)).numpy()
@@ -119,7 +124,8 @@ class TranslationSearch:
             shape = np.array(score.shape)
             largest = np.array(grid.shape)
             shift = np.where(position < largest, position, position - shape)[::-1]
-            # fixed voxel i meets placed voxel i + shift, whose world position is grid.origin + D s (i + shift)
+            # fixed voxel i meets placed voxel i + shift, whose world position is grid.origin + D s (i +
+            # shift)
             step = np.asarray(grid.direction) @ (np.asarray(grid.spacing) * shift + offset)
             moved = Affine.from_translation(step)
             base = Affine.about(self.anchor, linear, np.asarray(pivot) - self.anchor)
@@ -142,7 +148,11 @@ def _spectrum(
         return torch.fft.rfftn(x, s=shape, dim=axes)
 
     return _Spectrum(
-        transform(edges), transform(energy), transform(known), max(float(energy.sum()), 1e-6), float(known.sum())
+        transform(edges),
+        transform(energy),
+        transform(known),
+        max(float(energy.sum()), 1e-6),
+        float(known.sum()),
     )
 
 
