@@ -131,6 +131,9 @@ def test_b_splines(name, tmp_path):
     on_its_domain = io.read_transform(tmp_path / "t.tfm")
     on_the_grid = io.read_transform(tmp_path / "t.tfm", grid)
     assert on_the_grid.grid == grid
+    edge = on_its_domain.grid.world_from_index([-0.5] * grid.dimension)
+    np.testing.assert_allclose(edge, spline.GetTransformDomainOrigin(), atol=1e-9)
+    np.testing.assert_allclose(on_its_domain.grid.extent, spline.GetTransformDomainPhysicalDimensions())
     for mine in (on_its_domain, on_the_grid):
         np.testing.assert_allclose(mine.apply(points), through(spline, points), atol=0.03)
     assert np.abs(through(spline, points) - points.numpy()).max() > 0.3
