@@ -30,6 +30,8 @@ RATIOS = {
 SPEED_GOALS = {"convexadam": 2.0, "antspyx": 3.0}
 #: peak memory at most this share of a peer's
 MEMORY_GOALS = {"convexadam": 1.0}
+#: what the option that never folds may cost
+DIFFEOMORPHIC_DICE = 0.01
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,20 @@ def _cost(rows: Sequence[Row], cases: Sequence[Case]) -> Iterable[Verdict]:
             yield Verdict(text, max(values) <= goal)
 
 
+def _diffeomorphic(rows: Sequence[Row], cases: Sequence[Case]) -> Iterable[Verdict]:
+    for case in cases:
+        folding = _mean_over(rows, "ours-diffeomorphic", [case.id], "folding_percent")
+        if folding is not None:
+            yield Verdict(f"{case.id}: diffeomorphic folding {folding:.4g}, to be exactly 0", folding == 0)
+        dice = _mean_over(rows, "ours-diffeomorphic", [case.id], "dice")
+        plain = _mean_over(rows, "ours", [case.id], "dice")
+        if dice is not None and plain is not None:
+            text = f"{case.id}: diffeomorphic costs {plain - dice:.4f} Dice, at most {DIFFEOMORPHIC_DICE:g}"
+            yield Verdict(text, plain - dice <= DIFFEOMORPHIC_DICE)
+
+
 def verdicts(rows: Sequence[Row], cases: Sequence[Case], peers: Sequence[str]) -> list[Verdict]:
-    return [*_accuracy(rows, cases, peers), *_cost(rows, cases)]
+    return [*_accuracy(rows, cases, peers), *_diffeomorphic(rows, cases), *_cost(rows, cases)]
 
 
 # ------------------------------------------------------------------------------------------------ Markdown

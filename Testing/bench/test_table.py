@@ -46,15 +46,19 @@ def test_goals_take_the_group_mean_for_accuracy_and_the_worst_case_for_cost() ->
     cases, peers = head_neck(), ["convexadam"]
     first, second = (case.id for case in cases)
     rows = [
+        table.row(first, "ours-diffeomorphic", [record(0.695, 10, 500)]),
+        table.row(second, "ours-diffeomorphic", [record(0.78, 10, 500, folding=1e-5)]),
         table.row(first, "ours", [record(0.70, 10, 500)]),
         table.row(second, "ours", [record(0.80, 10, 500, folding=0.2)]),
         table.row(first, "convexadam", [record(0.72, 15, 400)]),
         table.row(second, "convexadam", [record(0.60, 60, 600)]),
     ]
     found = {v.text: v.reached for v in table.verdicts(rows, cases, peers)}
-    accuracy = next(text for text in found if "dice" in text)
+    accuracy = next(text for text in found if "dice 0" in text)
     assert found[accuracy] and "0.7500" in accuracy and "0.6600" in accuracy
     assert [found[t] for t in found if "folding_percent" in t] == [True, False]
+    assert [found[t] for t in found if "diffeomorphic folding" in t] == [True, False]
+    assert [found[t] for t in found if "diffeomorphic costs" in t] == [True, False]
     speed = next(text for text in found if "as fast" in text)
     assert not found[speed] and "3.00x" in speed and "1.50x" in speed
     memory = next(text for text in found if "memory" in text)

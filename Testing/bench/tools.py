@@ -106,4 +106,4 @@ TOOLS: dict[str, Tool] = {
     )
 }
 
-DEFAULT = ("ours", "convexadam", "elastix", "antspyx")
+DEFAULT = ("ours", "ours-diffeomorphic", "convexadam", "elastix", "antspyx")
