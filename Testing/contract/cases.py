@@ -154,8 +154,8 @@ def has_switch(spec: MethodSpec, name: str) -> bool:
 def solved(method: str, grids: str = "plain", contrast: tuple[str, str] = ("T1", "T1")) -> Run:
     """The method's answer to the truth case of its kind from required inputs only.
 
-    Settings are the defaults; but the inverse is asked for where it is an option, and contrasts that differ get
-    the preset made for them.
+    Settings are the defaults; but the inverse is asked for where it is an option, and contrasts that
+    differ get the preset made for them.
     """
     spec = registry()[method]
     preset = None
