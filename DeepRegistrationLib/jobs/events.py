@@ -9,6 +9,8 @@ from typing import Any
 
 #: every kind of event; "result" and "error" are the last of a job
 KINDS = ("progress", "log", "message", "metric", "result", "error")
+#: ends what a worker writes to standard error about one job; the two streams are read side by side
+END_OF_LOG = b"\x1eend of job\n"
 #: the values of data["category"] of an error
 CATEGORIES = ("input", "output", "memory", "cancelled", "crash", "killed")
 

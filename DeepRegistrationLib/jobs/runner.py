@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from ..core.errors import Cancelled
-from .events import Event, decode, error_event
+from .events import END_OF_LOG, Event, decode, error_event
 from .failures import describe_exit, oom_kills
 from .folder import JobFolder
 from .processes import end_tree, start
@@ -166,6 +166,7 @@ class _Worker:
         # what was said before the first job (a failed import) belongs to that job's log
         self._early: list[str] = []
         self.job: RunningJob | None = None
+        self._log_ended = threading.Event()
         self._errors = threading.Thread(target=self._read_log, daemon=True)
         self._errors.start()
         threading.Thread(target=self._read_events, daemon=True).start()
@@ -215,13 +216,20 @@ class _Worker:
             if job is None or said[0] != str(job.folder.path):
                 continue
             if said[1].is_last:
+                self._log_ended.wait(_LAST_WORDS)
+                self._log_ended.clear()
                 self.job = None  # idle before the owner hears of it, so that a new job finds it so
             job._receive(said[1])
         self._finish()
 
     def _read_log(self) -> None:
         for raw in _pipe(self._process.stderr):
-            self._log_line(raw.decode("utf-8", errors="replace"))
+            ended = raw.endswith(END_OF_LOG)
+            line = raw.removesuffix(END_OF_LOG).decode("utf-8", errors="replace")
+            if line:
+                self._log_line(line)
+            if ended:
+                self._log_ended.set()
 
     def _log_line(self, line: str) -> None:
         with self._lock:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import IO
 
 from ..core.progress import Progress, ProgressReport
-from .events import Event, encode, error_event
+from .events import END_OF_LOG, Event, encode, error_event
 from .failures import describe_error
 from .folder import JobFolder
 
@@ -68,6 +68,9 @@ def _preload() -> None:
 
 def _run_line(path: str, channel: IO[bytes]) -> int:
     def emit(event: Event) -> None:
+        if event.is_last:
+            sys.stderr.flush()
+            os.write(sys.stderr.fileno(), END_OF_LOG)
         channel.write(encode(event, path))
         channel.flush()
 
