@@ -108,6 +108,9 @@ class _ChoiceControl:
     def __init__(self, parameter: Parameter, changed: Callable[[], None]) -> None:
         assert parameter.choice is not None
         self.widget = qt.QComboBox()
+        # as narrow as the panel wants to be, whatever the titles
+        self.widget.setSizeAdjustPolicy(qt.QComboBox.AdjustToMinimumContentsLengthWithIcon)
+        self.widget.setMinimumContentsLength(12)
         self._values = list(parameter.choice.titles)
         for value in self._values:
             self.widget.addItem(parameter.choice.titles[value])

@@ -91,7 +91,9 @@ class ParameterForm:
 
     def _add_row(self, rows: qt.QFormLayout, parameter: Parameter) -> None:
         control = make_control(parameter, self._edited)
-        label = qt.QLabel(f"{parameter.title}:")
+        # a spin box shows the unit behind the number
+        unit = f" ({parameter.unit})" if parameter.unit and parameter.optional else ""
+        label = qt.QLabel(f"{parameter.title}{unit}:")
         label.setToolTip(tool_tip(parameter))
         rows.addRow(label, control.widget)
         self._controls[parameter.name] = control

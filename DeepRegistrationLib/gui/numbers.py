@@ -46,6 +46,7 @@ def fill_table(table: qt.QTableWidget, rows: list[Row]) -> None:
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
             table.setItem(r, c, item)
     table.resizeColumnsToContents()
+    table.horizontalHeader().setStretchLastSection(True)
     table.resizeRowsToContents()
     height = table.horizontalHeader().height + 4
     height += sum(table.rowHeight(r) for r in range(len(rows)))
