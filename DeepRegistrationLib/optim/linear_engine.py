@@ -102,7 +102,7 @@ def descend(
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
         p = torch.tensor(x, dtype=torch.float64, requires_grad=True)
         score, share = stage.score(model.homogeneous(p))
-        if float(share) < least_overlap:
+        if float(share.detach()) < least_overlap:
             return float("inf"), np.zeros_like(x)
         value = 1 - score.to(torch.float64).cpu() + stiffness * model.stretch_penalty(p)
         (gradient,) = torch.autograd.grad(value, p)

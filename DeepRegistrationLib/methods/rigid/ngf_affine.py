@@ -4,7 +4,8 @@ information.
 Paper: T. Mok and A. Chung, Large deformation image registration with anatomy-aware Laplacian pyramid
 networks, 2021, doi:10.1007/978-3-030-71827-5_7: task 1 is aligned rigidly (6 degrees of freedom) with the
 normalised gradient field and L-BFGS. Differs from the paper: the start is searched for over all translations
-and some rotations, stretch is penalised, affine and other similarities are offered, fields of view may differ.
+and some rotations, stretch is penalised, affine and other similarities are offered, and fields of view may
+differ.
 """
 
 from __future__ import annotations

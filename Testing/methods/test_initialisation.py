@@ -1,0 +1,104 @@
+"""Every way to start, on a phantom of known placement; and what can go wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import phantoms
+from DeepRegistrationLib.core.context import Context
+from DeepRegistrationLib.core.errors import InputError
+from DeepRegistrationLib.core.grid import Grid
+from DeepRegistrationLib.core.points import PointSet
+from DeepRegistrationLib.methods.initialisation import INITIALISATIONS, prealign
+from DeepRegistrationLib.optim.linear_landmarks import fit_points
+from DeepRegistrationLib.transforms import Affine
+
+
+def turn(degrees: float) -> np.ndarray:
+    a = np.deg2rad(degrees)
+    return np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+
+
+def grid(size: tuple[int, ...], spacing: float) -> Grid:
+    return Grid(size, (spacing,) * 3, [-(n - 1) * spacing / 2 for n in size])
+
+
+@pytest.fixture(scope="module")
+def far() -> phantoms.PhantomCase:
+    """Two heads of one person 60 mm apart and turned by 12 degrees."""
+    return phantoms.brain(
+        grid((44, 52, 46), 5.0),
+        grid((52, 56, 50), 5.0),
+        motion_mm=0.0,
+        placement=Affine.about((0, 0, 0), turn(12), (30, -35, 40)),
+    )
+
+
+def context() -> Context:
+    return Context(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("how", ["rigid", "affine"])
+def test_automatic_starts_find_a_head_far_away(far: phantoms.PhantomCase, how: str) -> None:
+    found = prealign(far.problem, how, context())
+    assert found is not None
+    assert far.errors(Affine.identity(3)).mean() > 40
+    assert far.errors(found).mean() < 2.0
+
+
+@pytest.mark.parametrize("how", ["centres", "moments"])
+def test_coarse_starts_come_near(far: phantoms.PhantomCase, how: str) -> None:
+    found = prealign(far.problem, how, context())
+    assert found is not None
+    assert far.errors(found).mean() < 25
+
+
+def test_none_and_given(far: phantoms.PhantomCase) -> None:
+    assert prealign(far.problem, "none", context()) is None
+    given = Affine.from_translation((1, 2, 3))
+    assert prealign(replace(far.problem, initial_transform=given), "given", context()) is given
+    with pytest.raises(InputError, match="initial transform"):
+        prealign(replace(far.problem, initial_transform=None), "given", context())
+    with pytest.raises(InputError, match="sideways"):
+        prealign(far.problem, "sideways", context())
+
+
+def test_landmarks(far: phantoms.PhantomCase) -> None:
+    found = prealign(far.problem, "landmarks", context())
+    assert found is not None
+    assert far.errors(found).mean() < 1e-3
+    with pytest.raises(InputError, match="moving"):
+        prealign(replace(far.problem, moving_landmarks=None), "landmarks", context())
+    with pytest.raises(InputError, match="2 fixed"):
+        two = PointSet(torch.zeros(2, 3))
+        prealign(replace(far.problem, fixed_landmarks=two), "landmarks", context())
+
+
+def test_points_decide_what_is_fitted() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(12, 3)) * 30
+    matrix = np.array([[1.1, 0.1, 0.0], [0.0, 0.9, 0.05], [0.02, 0.0, 1.0]])
+    assert np.allclose(fit_points(points, points @ matrix.T + 5).matrix.numpy(), matrix, atol=1e-9)
+    few = points[:4]
+    rigid = fit_points(few, few @ turn(40).T + [1, 2, 3])
+    assert np.allclose(rigid.matrix.numpy(), turn(40), atol=1e-9)
+    assert np.allclose(fit_points(few[:1], few[:1] + np.array([4, 5, 6])).homogeneous[:3, 3], (4, 5, 6))
+    mirrored = fit_points(few, few * [1, 1, -1])
+    assert np.linalg.det(mirrored.matrix.numpy()) == pytest.approx(1.0)
+
+
+def test_the_list_of_starts_needs_no_torch() -> None:
+    code = (
+        "import sys; from DeepRegistrationLib.methods.initialisation import INITIALISATIONS; "
+        "import DeepRegistrationLib.methods.rigid.ngf_affine; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert {"none", "centres", "moments", "rigid", "affine", "landmarks", "given"} == set(
+        INITIALISATIONS.titles
+    )
