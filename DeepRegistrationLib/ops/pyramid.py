@@ -16,15 +16,10 @@ _CHUNK = 4_000_000
 
 
 def block_factors(grid: Grid, spacing: float, least: int = 1) -> tuple[int, ...]:
-    """Whole numbers of voxels (x, y[, z]) to join so that the spacing comes closest to, and not above 1.25
-    times, `spacing` mm, leaving at least `least` voxels along every axis that has as many."""
-    factors = []
-    for n, s in zip(grid.size, grid.spacing, strict=True):
-        wanted = max(1, math.floor(1.25 * spacing / s))
-        if wanted > 1 and abs(wanted * s - spacing) > abs((wanted - 1) * s - spacing):
-            wanted -= 1
-        factors.append(max(1, min(wanted, n // max(1, least))))
-    return tuple(factors)
+    """Whole numbers of voxels (x, y[, z]) to join so that the spacing comes closest to `spacing` mm, leaving at
+    least `least` voxels along every axis that has as many."""
+    nearest = [max(1, math.floor(spacing / s + 0.5)) for s in grid.spacing]
+    return tuple(max(1, min(f, n // max(1, least))) for f, n in zip(nearest, grid.size, strict=True))
 
 
 def block_average(
