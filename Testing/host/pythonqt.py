@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -213,12 +215,23 @@ def _disconnect(sender: Any, signal: str, *target: Any) -> bool:
     return bool(pending)
 
 
+def _keep_constants() -> None:
+    """PySide loses a reference to True with each signal that Python emits, which ends the process in time.
+
+    From Python 3.12 on these objects are immortal; before, a count that no test run uses up does the same.
+    """
+    if sys.version_info < (3, 12) and sys.implementation.name == "cpython":
+        for constant in (True, False, None):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
+
+
 def install() -> None:
     """Change PySide's classes, once per process."""
     global _installed
     if _installed:
         return
     _installed = True
+    _keep_constants()
     classes = list(qobject_classes())
     for cls in classes:
         _describe_properties(cls)

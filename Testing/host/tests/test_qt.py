@@ -144,3 +144,16 @@ def test_slider_and_box_show_one_value(qt):
 def test_settings_are_not_those_of_the_user(qt, slicer_host):
     qt.QSettings().setValue("DeepRegistration/Test", 3)
     assert qt.QSettings().fileName().startswith(str(slicer_host.home))
+
+
+def test_many_signals_do_not_end_the_process(qt):
+    import sys
+
+    import slicer
+
+    box = slicer.qMRMLNodeComboBox()
+    before = sys.getrefcount(True)
+    for _ in range(1000):
+        box.currentNodeChanged[bool].emit(True)
+    # Python 3.12 and newer do not count references to True.
+    assert before > 1_000_000_000 and sys.getrefcount(True) > 1_000_000_000
