@@ -16,8 +16,8 @@ _CHUNK = 4_000_000
 
 
 def block_factors(grid: Grid, spacing: float, least: int = 1) -> tuple[int, ...]:
-    """Whole numbers of voxels (x, y[, z]) to join so that the spacing comes closest to `spacing` mm, leaving at
-    least `least` voxels along every axis that has as many."""
+    """Whole numbers of voxels (x, y[, z]) to join so that the spacing comes closest to `spacing` mm, leaving
+    at least `least` voxels along every axis that has as many."""
     nearest = [max(1, math.floor(spacing / s + 0.5)) for s in grid.spacing]
     return tuple(max(1, min(f, n // max(1, least))) for f, n in zip(nearest, grid.size, strict=True))
 
