@@ -12,7 +12,7 @@ import slicer
 from ..core.errors import InputError
 from .landmarks import write_landmarks
 from .places import Place, earlier_result, is_under, place_of
-from .segments import label_image, label_values, segment_header, segments_of
+from .segments import label_image, label_values, may_overlap, segment_header, segments_of
 from .transforms import write_transform
 from .volumes import check_volume, world_image, write_image
 
@@ -171,6 +171,8 @@ class _Export:
         node = getattr(self._nodes, name)
         if node is None:
             return
+        if may_overlap(node):
+            self._messages.append(f"Where segments of {node.GetName()!r} overlap, the later one counts.")
         labels = label_image(node, self._place(node), grid, table, ROLES[name])
         header = segment_header(table, [s.name for s in segments_of(node, ROLES[name])])
         write_image(grid, self._folder / f"{name}.seg.nrrd", labels, header)

@@ -83,7 +83,7 @@ class _Loader:
         self._folder = folder
         self._files: Mapping[str, str] = data["files"]
         self._metrics: Mapping[str, Any] = data.get("metrics") or {}
-        self._provenance: Mapping[str, Any] = data.get("provenance") or {}
+        self._provenance = _without_paths(data.get("provenance") or {}, nodes)
         self._labels = labels
         self._messages = messages
         self._method = str(self._provenance.get("method", ""))
@@ -208,6 +208,13 @@ class _Loader:
         self._add(kept, f"{moving.GetName()} before alignment")
         kept.SetAndObserveTransformNodeID(transform.GetID())
         moving.SetAndObserveTransformNodeID(kept.GetID())
+
+
+def _without_paths(provenance: Mapping[str, Any], nodes: InputNodes) -> dict[str, Any]:
+    """The provenance as a scene keeps it: names of nodes in place of files in a folder that goes away."""
+    kept = {name: value for name, value in provenance.items() if name != "files"}
+    given = {name: getattr(nodes, name) for name in InputNodes.__dataclass_fields__}
+    return {**kept, "inputs": {name: node.GetName() for name, node in given.items() if node is not None}}
 
 
 def _place_node(place: Place) -> slicer.vtkMRMLTransformNode:

@@ -60,6 +60,11 @@ def _labels_of(node: slicer.vtkMRMLLabelMapVolumeNode) -> list[SegmentName]:
     return [SegmentName(str(v), name(v), v) for v in values]
 
 
+def may_overlap(node: slicer.vtkMRMLNode) -> bool:
+    """True where the segments lie in several layers, so that a voxel may belong to more than one."""
+    return bool(node.IsA("vtkMRMLSegmentationNode") and node.GetSegmentation().GetNumberOfLayers() > 1)
+
+
 def label_values(*sides: Sequence[SegmentName]) -> dict[str, int]:
     """One label value per name, the same on every side, so that the same structure has the same number.
 
@@ -136,7 +141,9 @@ def _grid_in(place: NDArray[np.float64], grid: slicer.vtkOrientedImageData) -> s
     """`grid` of the world in the coordinates of a node that lies at `place`."""
     out = slicer.vtkOrientedImageData()
     out.SetExtent(grid.GetExtent())
-    out.SetImageToWorldMatrix(vtk_matrix(np.linalg.solve(place, image_matrix(grid))))
+    out.SetImageToWorldMatrix(
+        vtk_matrix(np.asarray(np.linalg.solve(place, image_matrix(grid)), dtype=np.float64))
+    )
     return out
 
 

@@ -229,3 +229,45 @@ def test_export_leaves_the_scene_alone(
     export_inputs(InputNodes(fixed, moving, moving_segmentation=segments), tmp_path)
     assert [scene.GetNthNode(k).GetID() for k in range(scene.GetNumberOfNodes())] == before
     assert (moving.GetMTime(), segments.GetMTime(), moving.GetImageData().GetMTime()) == changed
+
+
+def test_overlapping_segments_the_later_one_counts(
+    scene: Any, make_volume: Any, make_segmentation: Any, tmp_path: Path
+) -> None:
+    a, b = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    a[2:8, 2:8, 2:8], b[5:10, 5:10, 5:10] = True, True
+    fixed, moving = make_volume(ramp(), name="F"), make_volume(ramp(1), name="M")
+    segments = make_segmentation(moving, {"first": a, "second": b}, "both")
+    exported = export_inputs(InputNodes(fixed, moving, moving_segmentation=segments), tmp_path)
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / exported.files["moving_segmentation"])))
+    np.testing.assert_array_equal(labels, np.where(b, 2, np.where(a, 1, 0)))
+    assert exported.messages == ("Where segments of 'both' overlap, the later one counts.",)
+
+
+def test_a_large_bending_start_is_sampled_coarsely(
+    scene: Any, make_volume: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The field covers the same ground with fewer points, and is right between them."""
+    import vtk
+
+    from DeepRegistrationLib.mrml import transforms
+
+    monkeypatch.setattr(transforms, "_MOST_SAMPLES", 300)
+    fixed, moving = make_volume(ramp(), name="F"), make_volume(ramp(1), name="M")
+    node = bending_parent(scene)
+    exported = export_inputs(InputNodes(fixed, moving, initial_transform=node), tmp_path)
+    field = sitk.ReadImage(str(tmp_path / exported.files["initial_transform"]), sitk.sitkVectorFloat64)
+    assert field.GetNumberOfPixels() < 600
+    image = sitk.ReadImage(str(tmp_path / exported.files["fixed"]))
+    last = [n - 1 for n in field.GetSize()]
+    np.testing.assert_allclose(
+        field.TransformIndexToPhysicalPoint(last),
+        image.TransformIndexToPhysicalPoint([n - 1 for n in image.GetSize()]),
+        atol=1e-6,
+    )
+    general = vtk.vtkGeneralTransform()
+    node.GetTransformFromWorld(general)
+    where = world_of(fixed, (7, 6, 5))
+    expected = np.array(general.TransformPoint((where * (-1, -1, 1)).tolist())) * (-1, -1, 1)
+    got = sitk.DisplacementFieldTransform(field).TransformPoint(where.tolist())
+    np.testing.assert_allclose(got, expected, atol=0.1)

@@ -159,7 +159,9 @@ def test_names_references_and_numbers_are_recorded(
     assert node.GetNodeReference("DeepRegistration.fixed") is pair.fixed
     assert node.GetNodeReference("DeepRegistration.moving") is pair.moving
     assert node.GetNodeReference("DeepRegistration.moving_segmentation") is pair.moving_segmentation
-    assert json.loads(node.GetAttribute("DeepRegistration.provenance"))["method"] == "test-method"
+    provenance = json.loads(node.GetAttribute("DeepRegistration.provenance"))
+    assert provenance["method"] == "test-method"
+    assert provenance["inputs"]["moving"] == "CT day 0" and str(tmp_path) not in str(provenance)
     again = nodes_of_result(node)
     assert again is not None and again.metrics == {"numbers": 1}
     assert (again.moved, again.segmentation, again.jacobian) == (
