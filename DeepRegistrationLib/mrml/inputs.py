@@ -12,7 +12,7 @@ import slicer
 from ..core.errors import InputError
 from .landmarks import write_landmarks
 from .places import Place, earlier_result, is_under, place_of
-from .segments import label_image, label_values, may_overlap, segment_header, segments_of
+from .segments import label_image, label_values, segment_header, segments_of
 from .transforms import write_transform
 from .volumes import check_volume, world_image, write_image
 
@@ -163,7 +163,7 @@ class _Export:
         if node is None:
             return
         table = {s.name: 1 for s in segments_of(node, ROLES[name])}
-        labels = label_image(node, self._place(node), grid, table, ROLES[name])
+        labels, _ = label_image(node, self._place(node), grid, table, ROLES[name])
         write_image(grid, self._folder / f"{name}.nrrd", (labels != 0).astype(np.uint8))
         self._files[name] = f"{name}.nrrd"
 
@@ -171,9 +171,9 @@ class _Export:
         node = getattr(self._nodes, name)
         if node is None:
             return
-        if may_overlap(node):
+        labels, overlap = label_image(node, self._place(node), grid, table, ROLES[name])
+        if overlap:
             self._messages.append(f"Where segments of {node.GetName()!r} overlap, the later one counts.")
-        labels = label_image(node, self._place(node), grid, table, ROLES[name])
         header = segment_header(table, [s.name for s in segments_of(node, ROLES[name])])
         write_image(grid, self._folder / f"{name}.seg.nrrd", labels, header)
         self._files[name] = f"{name}.seg.nrrd"

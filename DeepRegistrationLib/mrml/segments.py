@@ -60,11 +60,6 @@ def _labels_of(node: slicer.vtkMRMLLabelMapVolumeNode) -> list[SegmentName]:
     return [SegmentName(str(v), name(v), v) for v in values]
 
 
-def may_overlap(node: slicer.vtkMRMLNode) -> bool:
-    """True where the segments lie in several layers, so that a voxel may belong to more than one."""
-    return bool(node.IsA("vtkMRMLSegmentationNode") and node.GetSegmentation().GetNumberOfLayers() > 1)
-
-
 def label_values(*sides: Sequence[SegmentName]) -> dict[str, int]:
     """One label value per name, the same on every side, so that the same structure has the same number.
 
@@ -87,13 +82,14 @@ def label_image(
     grid: slicer.vtkOrientedImageData,
     table: Mapping[str, int],
     role: str,
-) -> NDArray[Any]:
-    """(Z, Y, X) labels of `node` on `grid` (world), numbered by `table`; where segments overlap the later
-    one wins.
+) -> tuple[NDArray[Any], bool]:
+    """((Z, Y, X) labels of `node` on `grid` (world), numbered by `table`; whether segments overlap).
+
+    Where segments overlap the later one wins.
     """
     segments = segments_of(node, role)
     if node.IsA("vtkMRMLSegmentationNode"):
-        return voxels(_merged(node, place, grid, [table[s.name] for s in segments], role))
+        return _merged(node, place, grid, [(s.key, table[s.name]) for s in segments], role)
     image, _ = world_image(node, place, linear_interpolation=False)
     if not _same_grid(image, grid):
         image = resample(image, grid, Place(np.eye(4), vtk.vtkTransform()), linear_interpolation=False)
@@ -101,40 +97,54 @@ def label_image(
     out = np.zeros(source.shape, dtype=np.int16)
     for segment in segments:
         out[source == segment.value] = table[segment.name]
-    return out
+    return out, False
 
 
 def _merged(
     node: slicer.vtkMRMLSegmentationNode,
     place: Place,
     grid: slicer.vtkOrientedImageData,
-    values: Sequence[int],
+    order: Sequence[tuple[str, int]],
     role: str,
-) -> slicer.vtkOrientedImageData:
+) -> tuple[NDArray[Any], bool]:
     # on a copy: making the label map of a segmentation that has only surfaces would change the node
     copy = slicer.vtkMRMLSegmentationNode()
     segmentation = slicer.vtkSegmentation()
     segmentation.DeepCopy(node.GetSegmentation())
     copy.SetAndObserveSegmentation(segmentation)
-    if place.matrix is not None:
-        own_grid = _grid_in(place.matrix, grid)
+    own_grid = _grid_in(place.matrix, grid) if place.matrix is not None else None
+    if own_grid is not None:
         geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(own_grid)
         name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
         segmentation.SetConversionParameter(name, geometry)
-    else:
-        own_grid = None
     if not segmentation.CreateRepresentation(BINARY_LABELMAP):
         raise InputError(f"The {role} {node.GetName()!r} cannot become a label map; check its segments.")
-    labels = vtk.vtkIntArray()
-    for value in values:
+    merged = _merge(copy, own_grid, order, role)
+    overlap = False
+    if segmentation.GetNumberOfLayers() > 1:  # segments of one layer cannot overlap
+        backwards = _merge(copy, own_grid, list(reversed(order)), role)
+        overlap = bool((voxels(merged) != voxels(backwards)).any())
+    if own_grid is None:
+        merged = resample(merged, grid, place, linear_interpolation=False)
+    return voxels(merged), overlap
+
+
+def _merge(
+    node: slicer.vtkMRMLSegmentationNode,
+    grid: slicer.vtkOrientedImageData | None,
+    order: Sequence[tuple[str, int]],
+    role: str,
+) -> slicer.vtkOrientedImageData:
+    """(segment ID, label) painted one after the other, in the coordinates of the node."""
+    keys, labels = vtk.vtkStringArray(), vtk.vtkIntArray()
+    for key, value in order:
+        keys.InsertNextValue(key)
         labels.InsertNextValue(value)
     merged = slicer.vtkOrientedImageData()
     mode = slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS_PADDED
-    if not copy.GenerateMergedLabelmapForAllSegments(merged, mode, own_grid, None, labels):
-        raise InputError(f"The segments of the {role} {node.GetName()!r} cannot be merged; check them.")
-    if own_grid is not None:
-        return merged
-    return resample(merged, grid, place, linear_interpolation=False)
+    if not node.GenerateMergedLabelmapForAllSegments(merged, mode, grid, keys, labels):
+        raise InputError(f"The segments of the {role} cannot be merged into one label map; check them.")
+    return merged
 
 
 def _grid_in(place: NDArray[np.float64], grid: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,3 +53,18 @@ def test_failure_raises_and_leaves_the_scene(volumes: Any, runner: Any, scene: A
 def test_logic_without_panel(slicer_host: Any, panel: Any, volumes: Any) -> None:
     result = panel.widget.logic.register(*volumes, method="shift-for-tests", shift=2.0)
     assert result.moved.GetName() == "CT day 0 to CT day 1 (shift-for-tests) moved"
+
+
+def test_panel_and_files_agree(panel: Any, volumes: Any, tmp_path: Path) -> None:
+    """The panel's moved volume is, voxel by voxel, what the console makes of the same scans as files."""
+    fixed, moving = volumes
+    values = np.roll(slicer.util.arrayFromVolume(moving), 1, axis=2)
+    slicer.util.updateVolumeFromArray(moving, values)
+    paths = [str(tmp_path / f"{name}.nrrd") for name in ("fixed", "moving")]
+    for node, path in zip(volumes, paths, strict=True):
+        assert slicer.util.saveNode(node, path)
+    panel.choose(fixed, moving, method="ngf-affine")
+    panel.run()
+    moved = panel.parameters.result.GetNodeReference("DeepRegistration.output.moved")
+    console = dr.register(*paths, method="ngf-affine", in_process=True)
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(moved), console.moved().data[0].numpy())

@@ -222,3 +222,26 @@ def test_volume_removed_meanwhile(
     scene.RemoveNode(pair.moving)
     with pytest.raises(InputError, match="removed from the scene"):
         load_result(pair, tmp_path, data, exported.labels)
+
+
+def test_initial_transform_that_moving_lies_under_acts_once(
+    scene: Any, pair: InputNodes, tmp_path: Path, fake_worker: Any, known_transform: Any
+) -> None:
+    """A user tries a transform on moving and then chooses it as the start: it must not count twice."""
+    from dataclasses import replace
+
+    import SimpleITK as sitk
+
+    start = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "start")
+    start.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(TURN))
+    pair.moving.SetAndObserveTransformNodeID(start.GetID())
+    nodes = replace(pair, initial_transform=start)
+    exported = export_inputs(nodes, tmp_path)
+    assert exported.messages == ()
+    written = sitk.ReadImage(str(tmp_path / exported.files["moving"]))
+    np.testing.assert_allclose(written.GetOrigin(), MATRIX[:3, 3] * (-1, -1, 1), atol=1e-6)
+    data = fake_worker(tmp_path, known_transform((0, 0, 0), bent=False), dense=False, segmentation=True)
+    result = load_result(nodes, tmp_path, data, exported.labels)
+    assert pair.moving.GetParentTransformNode() is result.transform
+    restore_moving(result.transform)
+    assert pair.moving.GetParentTransformNode() is start
