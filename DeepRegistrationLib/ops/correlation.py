@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 
@@ -55,12 +57,15 @@ def cost_volume(
 
 
 def box_mean(values: torch.Tensor) -> torch.Tensor:
-    """Mean over the 3^d neighbourhood, (K, [Z,] Y, X); only neighbours inside the grid count."""
+    """Mean over the 3^d neighbourhood, (K, [Z,] Y, X); only neighbours inside the grid count.
+
+    An axis of fewer than three cells is left as it is.
+    """
+    width = [3 if n >= 3 else 1 for n in values.shape[1:]]
     pool = F.avg_pool3d if values.dim() == 4 else F.avg_pool2d
-    return pool(values[None], 3, stride=1, padding=1, count_include_pad=False)[0]
+    margin = [w // 2 for w in width]
+    return pool(values[None], width, stride=1, padding=margin, count_include_pad=False)[0]
 
 
 def _starts(width: int, d: int) -> list[tuple[int, ...]]:
-    import itertools
-
     return list(itertools.product(range(width), repeat=d))

@@ -69,15 +69,13 @@ def symmetrise(
     u <- (u - w o (id + u)) / 2,   w <- (w - u o (id + w)) / 2
     """
     for _ in range(iterations):
-        ahead = forward + 0.0
+        ahead = forward
         forward = 0.5 * (forward - _pulled(backward, forward))
         backward = 0.5 * (backward - _pulled(ahead, backward))
     return forward, backward
 
 
 def _pulled(field: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
-    d = field.shape[0]
     axes = [torch.arange(n, device=field.device, dtype=field.dtype) for n in field.shape[1:]]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
-    del d
     return sample_index(field, points + torch.movedim(by, 0, -1), outside=None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,9 @@ from .working_pair import WorkingPair, one_hot, pooled
 #: the instance optimisation looks at features averaged over blocks of this many working voxels
 STRIDE = 2
 
+#: small images are looked at whole: fewer cells than this give too noisy a gradient
+ENOUGH_CELLS = 10_000
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -38,9 +42,9 @@ class Settings:
     iterations: int
     step: float
     smoothness: float
+    mind_weight: float
     intensity_weight: float
     intensity_radius: int
-    intensity_iterations: int
     segmentation_weight: float
     diffeomorphic: bool
     seed: int
@@ -63,8 +67,9 @@ class Features:
             pooled(self.known[None], factor)[0],
         )
 
-    def term(self, stride: int, weight: float, every: int) -> FeatureTerm:
-        return FeatureTerm(self.fixed, self.moving, self.trust, self.known, stride, weight, every)
+    def term(self, weight: float, knots: float) -> FeatureTerm:
+        every = sublattice(self.fixed.shape[1:], STRIDE, knots)
+        return FeatureTerm(self.fixed, self.moving, self.trust, self.known, STRIDE, weight, every)
 
 
 def deform(
@@ -83,29 +88,26 @@ def deform(
     progress.update(0.15, "Searching large motion")
     start = search(features, settings, labels)
     progress.update(0.3, "Searching large motion")
-    shape, device = pair.fixed.shape, pair.fixed.device
     coarse_knots = 2 * settings.knots
-    spline = SplineField.fitted(shape, coarse_knots, start, device)
+    spline = SplineField.fitted(pair.fixed.shape, coarse_knots, start, pair.fixed.device)
     history: dict[str, list[float]] = {}
-    share = _shares(settings, features.fixed.shape[0])
 
-    def stage(name: str, words: str, spline: SplineField, terms: list[FeatureTerm], count: int) -> SplineField:
+    def refine(name: str, spline: SplineField, terms: list[FeatureTerm], count: int, part: Progress) -> SplineField:
+        if labels is not None:
+            weight, every = settings.segmentation_weight, sublattice(labels[0].shape[1:], STRIDE, spline.knots)
+            terms.append(FeatureTerm(*labels, features.trust, features.known, STRIDE, weight, every))
         level = Level(
             terms, spline.knots, count, settings.step, settings.smoothness, landmarks, settings.diffeomorphic
         )
-        begin, end = share[name]
-        spline, history[name] = optimise(
-            spline, level, settings.seed, lambda f: progress.update(begin + (end - begin) * f, words)
-        )
+        spline, history[name] = optimise(spline, level, settings.seed, lambda f: part.update(f, f"Refining, {name}"))
         return spline
 
-    coarse = [features.term(STRIDE, 1.0, _every(coarse_knots)), *_label_terms(features, labels, settings, coarse_knots)]
-    spline = stage("coarse", "Refining, coarse", spline, coarse, settings.coarse_iterations).refined(settings.knots)
-    fine = [features.term(STRIDE, 1.0, _every(settings.knots)), *_label_terms(features, labels, settings, settings.knots)]
-    spline = stage("fine", "Refining, fine", spline, fine, settings.iterations)
-    if settings.intensity_weight > 0 and settings.intensity_iterations > 0:
+    coarse = [features.term(1.0, coarse_knots)]
+    spline = refine("coarse", spline, coarse, settings.coarse_iterations, progress.part(0.3, 0.45))
+    fine = [] if settings.mind_weight == 0 else [features.term(settings.mind_weight, settings.knots)]
+    if settings.intensity_weight > 0:
         fine.append(_intensity_term(pair, settings))
-        spline = stage("intensity", "Refining by intensity", spline, fine, settings.intensity_iterations)
+    spline = refine("fine", spline.refined(settings.knots), fine, settings.iterations, progress.part(0.45, 1.0))
     return spline, history
 
 
@@ -145,42 +147,19 @@ def search(
     return displacement
 
 
-def _every(knots: float) -> int:
-    """Sub-lattice step that leaves about one looked-at cell for each knot."""
-    return max(1, round(knots / STRIDE))
-
-
-def _label_terms(
-    features: Features, labels: tuple[torch.Tensor, torch.Tensor] | None, settings: Settings, knots: float
-) -> list[FeatureTerm]:
-    if labels is None:
-        return []
-    weight = settings.segmentation_weight
-    return [FeatureTerm(labels[0], labels[1], features.trust, features.known, STRIDE, weight, _every(knots))]
+def sublattice(shape: Sequence[int], stride: int, knots: float) -> int:
+    """Step between looked-at cells that leaves about one for each knot, and ENOUGH_CELLS in any case."""
+    spare = math.prod(shape) / ENOUGH_CELLS
+    return max(1, min(round(knots / stride), int(spare ** (1 / len(shape)))))
 
 
 def _intensity_term(pair: WorkingPair, settings: Settings) -> FeatureTerm:
     fixed = local_contrast(pair.fixed, settings.intensity_radius)[None]
     moving = local_contrast(pair.moving, settings.intensity_radius)[None]
     trust = torch.ones_like(pair.known) if pair.trust is None else pair.trust
-    return FeatureTerm(
-        fixed, moving, trust, pair.known, 1, settings.intensity_weight, max(1, round(settings.knots))
-    )
-
-
-def _shares(settings: Settings, channels: int) -> dict[str, tuple[float, float]]:
-    """Progress of each stage, by the work it is: iterations x looked-at numbers."""
-    work = {
-        "coarse": settings.coarse_iterations / 8 * channels + 1,
-        "fine": settings.iterations * channels + 1,
-        "intensity": settings.intensity_iterations * (channels + 1) * (settings.intensity_weight > 0) + 1,
-    }
-    total, begin, shares = sum(work.values()), 0.3, {}
-    for name, amount in work.items():
-        end = begin + 0.65 * amount / total
-        shares[name] = (begin, end)
-        begin = end
-    return shares
+    # one channel at full resolution is cheap: eight looked-at voxels for each knot
+    every = sublattice(pair.fixed.shape, 1, settings.knots / 2)
+    return FeatureTerm(fixed, moving, trust, pair.known, 1, settings.intensity_weight, every)
 
 
 def shared_labels(

@@ -3,8 +3,8 @@
     T(x) = A(x + u(x)),   u = argmin  sum_x |F(x) - M(x + u(x))|^2 + lambda |grad u|^2     (M: features of moving o A)
 
 A is the automatic pre-alignment; the search looks at every displacement of a window on a coarse grid and finds a smooth
-field among them; Adam then refines a cubic B-spline, first on MIND features, then (scans of one kind) on locally
-normalised intensity as well. With `diffeomorphic` the spline is a stationary velocity and u its exponential.
+field among them; Adam then refines a cubic B-spline, on coarse knots by MIND features, on fine knots by MIND and (scans of one kind) locally
+normalised intensity. With `diffeomorphic` the spline is a stationary velocity and u its exponential.
 
 Siebert, Hansen, Heinrich: Fast 3D registration with accurate optimisation and little learning for Learn2Reg 2021,
 doi:10.1007/978-3-030-97281-3_14. Siebert, Heinrich: Learn to fuse input features for large-deformation registration
@@ -116,16 +116,20 @@ class Parameters:
     step: Annotated[
         float, Range(0.001, 10, 0.1), Title("Adam step"), Unit("voxels"), Help("First step of Adam."), Advanced()
     ] = 0.5
+    mind_weight: Annotated[
+        float,
+        Range(0, 100, 0.1),
+        Title("Weight of MIND"),
+        Help("Weight of the MIND features on the fine knots; the coarse knots always use them."),
+        Advanced(),
+    ] = 1.0
     intensity_weight: Annotated[
         float,
         Range(0, 100, 0.1),
         Title("Weight of intensity"),
-        Help("Weight of locally normalised intensity in a last stage; 0 for scans of different kinds."),
+        Help("Weight of locally normalised intensity on the fine knots; 0 for scans of different kinds."),
         Advanced(),
     ] = 0.0
-    intensity_iterations: Annotated[
-        int, Range(0, 2000, 10), Title("Intensity steps"), Help("Adam steps of the intensity stage."), Advanced()
-    ] = 60
     intensity_radius: Annotated[
         int,
         Range(1, 20),
@@ -133,7 +137,7 @@ class Parameters:
         Unit("voxels"),
         Help("Radius of the box intensity is normalised in."),
         Advanced(),
-    ] = 4
+    ] = 3
     segmentation_weight: Annotated[
         float,
         Range(0, 100, 0.5),
@@ -233,6 +237,13 @@ def memory(size: tuple[int, ...], parameters: Parameters) -> int:
     return int(4 * voxels * (channels + pooled + 10)) + 200_000_000
 
 
+_CT_BODY = {
+    "intensity_minimum": -200.0,
+    "intensity_maximum": 300.0,
+    "smoothness": 0.6,
+    "intensity_weight": 1.0,
+}
+
 SPEC = MethodSpec(
     id="convex-adam",
     title="Deformable alignment (ConvexAdam)",
@@ -264,18 +275,18 @@ SPEC = MethodSpec(
         }
     ),
     presets=(
-        Preset("lung-ct", "Lungs (CT)", {"spacing": 1.5, "smoothness": 0.2, "intensity_weight": 1.0}),
-        Preset("brain-mr", "Brain (MR)", {"smoothness": 0.2, "intensity_weight": 1.0}),
         Preset(
-            "abdomen-ct",
-            "Abdomen (CT)",
-            {"spacing": 2.0, "intensity_minimum": -200.0, "intensity_maximum": 300.0},
+            "lung-ct",
+            "Lungs (CT)",
+            {"spacing": 1.5, "smoothness": 0.3, "mind_weight": 0.0, "intensity_weight": 1.0, "step": 0.4},
         ),
         Preset(
-            "head-neck-ct",
-            "Head and neck (CT)",
-            {"spacing": 3.0, "intensity_minimum": -200.0, "intensity_maximum": 300.0},
+            "brain-mr",
+            "Brain (MR)",
+            {"smoothness": 0.3, "mind_weight": 0.5, "intensity_weight": 1.0, "intensity_radius": 2},
         ),
+        Preset("abdomen-ct", "Abdomen (CT)", {"spacing": 2.0, **_CT_BODY}),
+        Preset("head-neck-ct", "Head and neck (CT)", {"spacing": 3.0, **_CT_BODY}),
         Preset("multimodal", "Different kinds of scan (CT/MR/PET)", {"smoothness": 0.8}),
         Preset(
             "fast",
