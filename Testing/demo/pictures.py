@@ -42,13 +42,13 @@ class Pictures:
         for name in VIEWS:
             node = self._layout.sliceWidget(name).mrmlSliceNode()
             if focus is not None:
-                node.JumpSliceByCentering(*focus.tolist())
+                node.JumpSliceByOffsetting(*focus.tolist())
             field = node.GetFieldOfView()
             node.SetFieldOfView(field[0] * 0.98, field[1] * 0.98, field[2])
 
-    def pair(self, moving: Any, *, structures: Any = None) -> list[Any]:
+    def pair(self, moving: Any) -> list[Any]:
         """The three views with fixed in green and `moving` in magenta: grey where they agree."""
-        with self._colours({self._fixed: "Green", moving: "Magenta"}), _outlined(structures):
+        with self._colours({self._fixed: "Green", moving: "Magenta"}):
             self._layers(self._fixed, moving, 1.0, add=True)
             images = self._views()
         self._layers(self._fixed, None)
@@ -89,8 +89,14 @@ class Pictures:
         self.files.append(self._host.screenshot(self._folder / name, WINDOW, _PANEL))
         return self.files[-1]
 
+    @staticmethod
+    def hide(segmentation: Any) -> None:
+        """Segments would cover what the slices are to show."""
+        if segmentation is not None:
+            segmentation.GetDisplayNode().SetVisibility(False)
+
     def solid(self, segmentation: Any) -> None:
-        """Show segments as surfaces in the 3-D view, seen from the front."""
+        """Show segments as surfaces in the 3-D view, seen from the front; the slices stay free of them."""
         if segmentation is None or not segmentation.CreateClosedSurfaceRepresentation():
             return
         display = segmentation.GetDisplayNode()
@@ -104,7 +110,7 @@ class Pictures:
         self._host.process_events()
         view.rotateToViewAxis(3)
         self._layout.resetThreeDViews()
-        view.cameraNode().GetCamera().Zoom(1.35)
+        view.cameraNode().GetCamera().Zoom(1.3)
 
     # ------------------------------------------------------------------ layers
 
@@ -136,18 +142,6 @@ class Pictures:
             view.forceRender()
             images.append(view.grab().toImage())
         return images
-
-
-@contextmanager
-def _outlined(segmentation: Any) -> Iterator[None]:
-    if segmentation is not None:
-        display = segmentation.GetDisplayNode()
-        display.SetVisibility(True)
-        display.SetAllSegmentsVisibility2DFill(False)
-        display.SetSliceIntersectionThickness(2)
-    yield
-    if segmentation is not None:
-        segmentation.GetDisplayNode().SetVisibility(False)
 
 
 def _windowed(volume: Any, like: Any = None) -> np.ndarray:

@@ -126,6 +126,7 @@ def _measure(case: Case, nodes: Any, result: Any, preset: str, why: str) -> dict
 def _draw(pictures: Any, user: Any, nodes: Any, before: tuple[list[Any], list[Any]]) -> None:
     _say("Drawing Slicer's views")
     result = user.result
+    pictures.hide(result.segmentation)
     after = pictures.pair(result.moved), pictures.checkerboard(result.moved, "After")
     says = "fixed in green, {} in magenta; grey where they agree"
     captions = f"Before: {says.format('moving')}", f"After: {says.format('moved')}"

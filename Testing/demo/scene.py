@@ -13,8 +13,24 @@ import slicer.util
 from .case import SIDES, Case
 
 #: window and level of CT by preset (HU), and of CT in general
-_CT_WINDOWS = {"lung-ct": (1500.0, -350.0), "head-neck-ct": (450.0, 50.0), "abdomen-ct": (400.0, 40.0)}
+_CT_WINDOWS = {"lung-ct": (1300.0, -350.0), "head-neck-ct": (450.0, 50.0), "abdomen-ct": (400.0, 40.0)}
 _CT_WINDOW = (700.0, 50.0)
+
+#: colours of structures, 0 to 255
+_ANATOMY = {
+    "Left upper lobe": (172, 196, 232),
+    "Left lower lobe": (128, 166, 216),
+    "Right upper lobe": (176, 224, 214),
+    "Right middle lobe": (132, 204, 192),
+    "Right lower lobe": (92, 180, 170),
+    "Heart": (206, 88, 78),
+    "Aorta": (224, 66, 60),
+    "Trachea": (182, 228, 255),
+    "Liver": (168, 92, 74),
+    "Spleen": (157, 108, 162),
+    "Spine": (226, 214, 176),
+    "Ribs": (241, 230, 196),
+}
 
 
 @dataclass(frozen=True)
@@ -68,9 +84,19 @@ def _segmentation(path: Path, name: str) -> Any:
         colours = labels.GetDisplayNode().GetColorNode()
         slicer.mrmlScene.RemoveNode(labels)
         slicer.mrmlScene.RemoveNode(colours)
+    _colour_by_name(node)
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetVisibility(False)
     return node
+
+
+def _colour_by_name(node: Any) -> None:
+    """The colours that atlases give to such structures; others keep theirs."""
+    segmentation = node.GetSegmentation()
+    for k in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(k)
+        if segment.GetName() in _ANATOMY:
+            segment.SetColor(*(c / 255 for c in _ANATOMY[segment.GetName()]))
 
 
 def _name_labels(volume: Any) -> None:
