@@ -5,21 +5,24 @@ from __future__ import annotations
 import slicer
 import vtk
 
-JACOBIAN_TABLE = "Jacobian determinant (blue shrinks, white keeps, red grows)"
+JACOBIAN_TABLE = "Jacobian determinant (blue shrinks, black keeps, orange grows)"
 
-# purple = folded, blue = shrinks, white = keeps its volume, red = grows
-_FOLDED = (0.45, 0.0, 0.60)
+# magenta = folded, blue = shrinks, black = keeps its volume, orange = grows: laid over a scan, black dims it but
+# leaves its contrast, where white would wash it out
+_FOLDED = (1.0, 0.0, 1.0)
 _STOPS = (
-    (0.0, (0.02, 0.19, 0.58)),
-    (0.5, (0.45, 0.67, 0.90)),
-    (1.0, (1.00, 1.00, 1.00)),
-    (1.5, (0.96, 0.58, 0.46)),
-    (2.0, (0.62, 0.02, 0.10)),
+    (0.0, (0.55, 0.95, 1.00)),
+    (0.5, (0.05, 0.50, 1.00)),
+    (0.8, (0.02, 0.22, 0.62)),
+    (1.0, (0.00, 0.00, 0.00)),
+    (1.2, (0.62, 0.18, 0.02)),
+    (1.5, (1.00, 0.42, 0.05)),
+    (2.0, (1.00, 0.92, 0.55)),
 )
 _SIZE = 256
 
-#: determinants shown; the table is centred at 1, what is at or below 0 is folded
-JACOBIAN_RANGE = (-0.02, 2.02)
+#: determinants shown; the table is centred at 1, its first entry (at or below 0) is folded
+JACOBIAN_RANGE = (0.0, 2.0)
 
 
 def jacobian_colours(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:

@@ -55,7 +55,7 @@ def show_pair(result: RegistrationNodes, fixed: slicer.vtkMRMLVolumeNode, opacit
     _show(fixed, result.moved, opacity)
 
 
-def show_jacobian(result: RegistrationNodes, fixed: slicer.vtkMRMLVolumeNode, opacity: float = 0.5) -> None:
+def show_jacobian(result: RegistrationNodes, fixed: slicer.vtkMRMLVolumeNode, opacity: float = 0.6) -> None:
     """Fixed below, the local change of volume above it, with a legend."""
     if result.jacobian is None:
         return
@@ -63,6 +63,7 @@ def show_jacobian(result: RegistrationNodes, fixed: slicer.vtkMRMLVolumeNode, op
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(result.jacobian)
     if legend is not None:
         legend.SetTitleText("Change of volume")
+        legend.SetSize(0.1, 0.3)
         legend.SetVisibility(True)
 
 

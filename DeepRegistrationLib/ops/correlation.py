@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -29,31 +30,38 @@ def cost_volume(
     returns        (K, [Z,] Y, X) float32 in the order of `displacement_window`
     """
     d = fixed.dim() - 1
-    shape = fixed.shape[1:]
     width = 2 * half_width + 1
     pad = (half_width,) * (2 * d)
-    wide = (
-        F.pad(moving[None], pad, mode="replicate")[0]
-        if d == 3
-        else F.pad(moving[None], pad, mode="replicate")[0]
-    )
-    valid = torch.ones(shape, device=fixed.device) if moving_valid is None else moving_valid
-    known = F.pad(valid.to(torch.float32), pad)
-    cost = torch.empty((width**d, *shape), dtype=torch.float32, device=fixed.device)
-    seen = torch.empty((width**d, *shape), dtype=torch.float32, device=fixed.device)
-    for k, start in enumerate(_starts(width, d)):
-        window, mask = wide, known
-        for axis in range(d):
-            window = window.narrow(axis + 1, start[axis], shape[axis])
-            mask = mask.narrow(axis, start[axis], shape[axis])
-        torch.sum((fixed - window).square_(), dim=0, out=cost[k])
-        seen[k] = mask
-    typical = (cost * seen).sum(dim=0, keepdim=True) / seen.sum(dim=0, keepdim=True).clamp(min=1e-3)
-    cost.mul_(seen).add_((1 - seen) * typical)
-    del seen
+    wide = F.pad(moving[None], pad, mode="replicate")[0]
+    cost = torch.empty((width**d, *fixed.shape[1:]), dtype=torch.float32, device=fixed.device)
+    for k, start in enumerate(itertools.product(range(width), repeat=d)):
+        torch.sum((fixed - _window(wide, start, fixed.shape[1:])).square_(), dim=0, out=cost[k])
+    if moving_valid is not None:
+        _charge_unknown(cost, F.pad(moving_valid.to(torch.float32), pad), width)
     for _ in range(smoothing):
         cost = box_mean(cost)
     return cost
+
+
+def _window(wide: torch.Tensor, start: Sequence[int], shape: Sequence[int]) -> torch.Tensor:
+    """The part of `wide` (..., [Z,] Y, X) that begins at `start` and has `shape`."""
+    for axis, (first, length) in enumerate(zip(start, shape, strict=True)):
+        wide = wide.narrow(wide.dim() - len(shape) + axis, first, length)
+    return wide
+
+
+def _charge_unknown(cost: torch.Tensor, known: torch.Tensor, width: int) -> None:
+    """cost <- known * cost + (1 - known) * typical, in place."""
+    shape = cost.shape[1:]
+    starts = list(itertools.product(range(width), repeat=len(shape)))
+    total, weight = torch.zeros_like(cost[0]), torch.zeros_like(cost[0])
+    for k, start in enumerate(starts):
+        seen = _window(known, start, shape)
+        total.addcmul_(cost[k], seen)
+        weight += seen
+    typical = total / weight.clamp(min=1e-3)
+    for k, start in enumerate(starts):
+        torch.lerp(typical, cost[k], _window(known, start, shape), out=cost[k])
 
 
 def box_mean(values: torch.Tensor) -> torch.Tensor:
@@ -66,6 +74,3 @@ def box_mean(values: torch.Tensor) -> torch.Tensor:
     margin = [w // 2 for w in width]
     return pool(values[None], width, stride=1, padding=margin, count_include_pad=False)[0]
 
-
-def _starts(width: int, d: int) -> list[tuple[int, ...]]:
-    return list(itertools.product(range(width), repeat=d))

@@ -79,6 +79,7 @@ def optimise(
     adam = torch.optim.Adam([coefficients], lr=level.step, betas=(0.9, 0.99))
     order = torch.Generator().manual_seed(seed)
     offsets = {t.every: _offsets(t.every, len(start.shape), order) for t in level.terms}
+    moving = [_with_known(t) for t in level.terms]
     history: list[float] = []
     for i in range(level.iterations):
         report(i / level.iterations)
@@ -86,9 +87,9 @@ def optimise(
         adam.zero_grad(set_to_none=True)
         loss = level.smoothness * strain_energy(coefficients, level.knots)
         field = displacement_of(SplineField(start.shape, level.knots, coefficients), level.diffeomorphic)
-        for term in level.terms:
+        for term, features in zip(level.terms, moving, strict=True):
             turn = offsets[term.every]
-            loss = loss + term.weight * _dissimilarity(term, field, turn[i % len(turn)])
+            loss = loss + term.weight * _dissimilarity(term, features, field, turn[i % len(turn)])
         if level.landmarks is not None:
             loss = loss + level.landmarks.weight * _landmark_distance(level.landmarks, field)
         loss.backward()
@@ -115,7 +116,8 @@ def _offsets(every: int, d: int, generator: torch.Generator) -> list[tuple[int, 
     return [offsets[k] for k in torch.randperm(len(offsets), generator=generator).tolist()]
 
 
-def _dissimilarity(term: FeatureTerm, field: Field, offset: tuple[int, ...]) -> torch.Tensor:
+def _dissimilarity(term: FeatureTerm, moving: torch.Tensor, field: Field, offset: tuple[int, ...]) -> torch.Tensor:
+    """`moving` carries the term's `known` as its last channel, so that both are sampled at once."""
     shape, device = term.fixed.shape[1:], term.fixed.device
     # an axis shorter than the sub-lattice step still has to be seen each time
     cells = [
@@ -126,11 +128,21 @@ def _dissimilarity(term: FeatureTerm, field: Field, offset: tuple[int, ...]) -> 
     mesh = torch.stack(torch.meshgrid(*cells, indexing="ij")[::-1], dim=0)
     where = torch.movedim(mesh + u / term.stride, 0, -1)
     pick = tuple(slice(int(c[0]), None, term.every) for c in cells)
-    difference = term.fixed[(slice(None), *pick)] - sample_index(term.moving, where, outside=None)
-    with torch.no_grad():
-        weight = term.trust[pick] * sample_index(term.known[None], where, outside=0.0)[0]
-        weight = weight / weight.sum().clamp(min=1.0)
-    return (difference.square().sum(dim=0) * weight).sum()
+    sampled = sample_index(moving, where, outside=None)
+    weight = term.trust[pick] * sampled[-1].detach()
+    difference = term.fixed[(slice(None), *pick)] - sampled[:-1]
+    return (difference.square().sum(dim=0) * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def _with_known(term: FeatureTerm) -> torch.Tensor:
+    """(C + 1, [Z,] Y, X): the moving features and, last, where they are known; unknown at the very border, whose
+    value is held outside the grid."""
+    known = term.known.clone()
+    for axis, n in enumerate(known.shape):
+        if n > 2:
+            known.narrow(axis, 0, 1).zero_()
+            known.narrow(axis, n - 1, 1).zero_()
+    return torch.cat([term.moving, known[None]])
 
 
 def _landmark_distance(term: LandmarkTerm, field: Field) -> torch.Tensor:
