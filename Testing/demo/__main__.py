@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _options(arguments: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(prog="python -m demo", description="Align two scans in Slicer's scene.")
     parser.add_argument("--case", type=Path, help="folder with fixed_* and moving_* files; none: a phantom")
-    parser.add_argument("--out", type=Path, default=Path("demo-output"), help="folder of pictures and numbers")
+    parser.add_argument("--out", type=Path, default=Path("demo-output"), help="folder of the outcome")
     parser.add_argument("--method", default="convex-adam")
     parser.add_argument("--preset", help="instead of the one that the names suggest")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda:0"))

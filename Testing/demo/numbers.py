@@ -60,7 +60,8 @@ def worse(summary: Mapping[str, Any]) -> list[str]:
     for key, what in (("tre_lungs_mm", "the error inside the lungs"), ("tre_mm", "the error at landmarks")):
         errors = summary.get(key)
         if errors and errors["mean"]["after"] > errors["mean"]["before"]:
-            found.append(f"{what} grew from {errors['mean']['before']:.2f} to {errors['mean']['after']:.2f} mm")
+            mean = errors["mean"]
+            found.append(f"{what} grew from {mean['before']:.2f} to {mean['after']:.2f} mm")
     dice = summary.get("dice_mean")
     if dice and dice["after"] < dice["before"]:
         found.append(f"mean Dice fell from {dice['before']:.3f} to {dice['after']:.3f}")
@@ -77,9 +78,10 @@ def rows(summary: Mapping[str, Any]) -> list[Row]:
     """What, before, after."""
     out: list[Row] = []
     for key, where in (("tre_lungs_mm", "inside the lungs"), ("tre_mm", "at landmarks")):
-        for statistic, title in (("mean", "Error {} (mm), mean"), ("p95", "  95 % below"), ("max", "  largest")):
-            if summary.get(key):
-                out.append(_row(title.format(where), summary[key][statistic], 2))
+        if errors := summary.get(key):
+            out.append(_row(f"Error {where} (mm), mean", errors["mean"], 2))
+            out.append(_row("  95 % below", errors["p95"], 2))
+            out.append(_row("  largest", errors["max"], 2))
     for name, pair in (summary.get("dice") or {}).items():
         out.append(_row(f"Dice, {name}", pair, 3))
     if len(summary.get("dice") or ()) > 1:

@@ -34,6 +34,20 @@ class Pictures:
         host.process_events(0.1)
         self.files: list[Path] = []
 
+    @property
+    def moving(self) -> Any:
+        """Moving as pictures before the alignment show it: a copy whose lowest value is 0, because that is
+        what Slicer draws beyond the edge of a volume. Remove it after use.
+        """
+        copy = slicer.modules.volumes.logic().CloneVolume(self._moving, "copy")
+        copy.SetName(self._moving.GetName())
+        values = slicer.util.arrayFromVolume(self._moving).astype(np.float32)
+        slicer.util.updateVolumeFromArray(copy, values - values.min())
+        shown, display = self._moving.GetDisplayNode(), copy.GetDisplayNode()
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevel(shown.GetWindow(), shown.GetLevel() - float(values.min()))
+        return copy
+
     def frame(self, focus: np.ndarray | None = None) -> None:
         """Fit the slices to fixed; through `focus` (RAS mm), or through the middle of fixed."""
         self._layers(self._fixed, None)
@@ -62,12 +76,11 @@ class Pictures:
         """The three views as they are."""
         return self._views()
 
-    def checkerboard(self, moving: Any, name: str) -> list[Any]:
+    def checkerboard(self, moving: Any) -> list[Any]:
         """The three views with fields of fixed and of `moving` by turns, each windowed as it is shown."""
-        on_fixed = moving
-        if moving is self._moving:
-            on_fixed = slicer.modules.volumes.logic().ResampleVolumeToReferenceVolume(moving, self._fixed)
-        board = slicer.modules.volumes.logic().CloneVolume(self._fixed, name)
+        logic = slicer.modules.volumes.logic()
+        on_fixed = logic.ResampleVolumeToReferenceVolume(moving, self._fixed)
+        board = logic.CloneVolume(self._fixed, "checkerboard")
         arrays = [_windowed(self._fixed), _windowed(on_fixed, moving)]
         fields = _fields(arrays[0].shape, self._fixed.GetSpacing()[::-1])
         slicer.util.updateVolumeFromArray(board, np.where(fields, *arrays).astype(np.float32))
@@ -75,7 +88,8 @@ class Pictures:
         board.GetDisplayNode().SetWindowLevel(255.0, 127.5)
         self._layers(board, None)
         images = self._views()
-        for node in {board, on_fixed} - {moving}:
+        self._layers(self._fixed, None)
+        for node in (board, on_fixed):
             slicer.mrmlScene.RemoveNode(node)
         return images
 
@@ -156,4 +170,5 @@ def _fields(shape: tuple[int, ...], spacing: tuple[float, ...]) -> np.ndarray:
     """True and False by turns in cubes, equally long in mm along all axes."""
     edge = max(n * s for n, s in zip(shape, spacing, strict=True)) / _FIELDS
     index = np.indices(shape, sparse=True)
-    return sum((i * s // edge).astype(int) for i, s in zip(index, spacing, strict=True)) % 2 == 0
+    numbers = [(i * s // edge).astype(int) for i, s in zip(index, spacing, strict=True)]
+    return np.asarray((numbers[0] + numbers[1] + numbers[2]) % 2 == 0)

@@ -32,12 +32,11 @@ def make_phantom(folder: Path) -> Path:
     """Draw the phantom in a process of its own, because it takes torch."""
     _say("Drawing a breathing chest whose motion is known")
     testing = Path(__file__).resolve().parents[1]
-    path = os.pathsep.join(
-        [str(testing), str(testing.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
-    subprocess.run(
-        [sys.executable, "-m", "demo.phantom", str(folder)], check=True, env={**os.environ, "PYTHONPATH": path}
-    )
+    places = [str(testing), str(testing.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    command = [sys.executable, "-m", "demo.phantom", str(folder)]
+    if subprocess.run(command, env=environment, check=False).returncode:
+        raise OSError("The phantom could not be drawn; the reason stands above.")
     return folder
 
 
@@ -61,7 +60,7 @@ def run(case: Case, options: Options, begun: float) -> int:
         nodes = scene.load(case, preset)
         pictures = Pictures(slicer_host, nodes, options.out)
         pictures.frame(_focus(case, nodes))
-        before = pictures.pair(nodes.volumes["moving"]), pictures.checkerboard(nodes.volumes["moving"], "Before")
+        before = _before(pictures)
         user.choose(nodes, options.method, preset, options.device)
         seconds = {"apply": user.align(_Progress())}
         summary = _measure(case, nodes, user.result, preset, why)
@@ -71,6 +70,16 @@ def run(case: Case, options: Options, begun: float) -> int:
         return _report({**summary, "seconds": seconds}, user.result, pictures, options.out)
     finally:
         user.close()
+
+
+def _before(pictures: Any) -> tuple[list[Any], list[Any]]:
+    import slicer
+
+    moving = pictures.moving
+    try:
+        return pictures.pair(moving), pictures.checkerboard(moving)
+    finally:
+        slicer.mrmlScene.RemoveNode(moving)
 
 
 def _focus(case: Case, nodes: Any) -> np.ndarray | None:
@@ -127,7 +136,7 @@ def _draw(pictures: Any, user: Any, nodes: Any, before: tuple[list[Any], list[An
     _say("Drawing Slicer's views")
     result = user.result
     pictures.hide(result.segmentation)
-    after = pictures.pair(result.moved), pictures.checkerboard(result.moved, "After")
+    after = pictures.pair(result.moved), pictures.checkerboard(result.moved)
     says = "fixed in green, {} in magenta; grey where they agree"
     captions = f"Before: {says.format('moving')}", f"After: {says.format('moved')}"
     pictures.save("before.png", {captions[0]: before[0]})
@@ -140,7 +149,8 @@ def _draw(pictures: Any, user: Any, nodes: Any, before: tuple[list[Any], list[An
     )
     pictures.restore()
     user.show("jacobian")
-    pictures.save("jacobian.png", {"Local change of volume (Jacobian determinant) on fixed": pictures.shown()})
+    caption = "Local change of volume (Jacobian determinant) on fixed"
+    pictures.save("jacobian.png", {caption: pictures.shown()})
     pictures.solid(result.segmentation)
     pictures.window("panel.png")
 

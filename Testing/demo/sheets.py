@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from host.screenshot import save
 from PySide6 import QtCore, QtGui
+
+from host.screenshot import save
 
 _GAP, _CAPTION = 6, 34
 _GROUND, _INK = "#1e1e1e", "#e8e8e8"
