@@ -7,8 +7,8 @@ import vtk
 
 JACOBIAN_TABLE = "Jacobian determinant (blue shrinks, black keeps, orange grows)"
 
-# magenta = folded, blue = shrinks, black = keeps its volume, orange = grows: laid over a scan, black dims it but
-# leaves its contrast, where white would wash it out
+# magenta = folded, blue = shrinks, black = keeps its volume, orange = grows. Laid over a scan,
+# black dims it but leaves its contrast; white would wash it out.
 _FOLDED = (1.0, 0.0, 1.0)
 _STOPS = (
     (0.0, (0.55, 0.95, 1.00)),

@@ -55,7 +55,7 @@ def show_pair(result: RegistrationNodes, fixed: slicer.vtkMRMLVolumeNode, opacit
     _show(fixed, result.moved, opacity)
 
 
-def show_jacobian(result: RegistrationNodes, fixed: slicer.vtkMRMLVolumeNode, opacity: float = 0.6) -> None:
+def show_jacobian(result: RegistrationNodes, fixed: slicer.vtkMRMLVolumeNode, opacity: float = 0.5) -> None:
     """Fixed below, the local change of volume above it, with a legend."""
     if result.jacobian is None:
         return
