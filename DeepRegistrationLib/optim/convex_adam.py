@@ -27,6 +27,9 @@ STRIDE = 2
 #: small images are looked at whole: fewer cells than this give too noisy a gradient
 ENOUGH_CELLS = 10_000
 
+#: the same for the one channel of intensity, which is noisier and cheaper
+ENOUGH_VOXELS = 250_000
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -147,9 +150,9 @@ def search(
     return displacement
 
 
-def sublattice(shape: Sequence[int], stride: int, knots: float) -> int:
-    """Step between looked-at cells that leaves about one for each knot, and ENOUGH_CELLS in any case."""
-    spare = math.prod(shape) / ENOUGH_CELLS
+def sublattice(shape: Sequence[int], stride: int, knots: float, enough: int = ENOUGH_CELLS) -> int:
+    """Step between looked-at cells that leaves about one for each knot, and `enough` in any case."""
+    spare = math.prod(shape) / enough
     return max(1, min(round(knots / stride), int(spare ** (1 / len(shape)))))
 
 
@@ -157,8 +160,7 @@ def _intensity_term(pair: WorkingPair, settings: Settings) -> FeatureTerm:
     fixed = local_contrast(pair.fixed, settings.intensity_radius)[None]
     moving = local_contrast(pair.moving, settings.intensity_radius)[None]
     trust = torch.ones_like(pair.known) if pair.trust is None else pair.trust
-    # one channel at full resolution is cheap: eight looked-at voxels for each knot
-    every = sublattice(pair.fixed.shape, 1, settings.knots / 2)
+    every = sublattice(pair.fixed.shape, 1, settings.knots, ENOUGH_VOXELS)
     return FeatureTerm(fixed, moving, trust, pair.known, 1, settings.intensity_weight, every)
 
 

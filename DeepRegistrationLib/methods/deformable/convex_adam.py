@@ -55,7 +55,7 @@ class Parameters:
     ] = 0.4
     iterations: Annotated[
         int, Range(0, 2000, 10), Title("Refinement steps"), Help("Adam steps on the fine knots.")
-    ] = 80
+    ] = 60
     diffeomorphic: Annotated[
         bool,
         Title("Never fold (diffeomorphic)"),
