@@ -66,6 +66,11 @@ class Case:
                 return presets[family], f"'{found.group()}' in the names of {fixed} scans"
         return "", f"the names tell no part of the body that a preset for {fixed or 'unknown'} scans is for"
 
+    def structure(self) -> str:
+        """What a label without a name is called: by the name of a mask, else "label"."""
+        words = stem(self.labels["fixed"]).partition("_")[2] if self.labels else ""
+        return words.replace("_", " ") if words.endswith("mask") else "label"
+
 
 def stem(path: Path) -> str:
     """The name without its ending; `.nii.gz` and `.seg.nrrd` count as one ending."""

@@ -68,13 +68,12 @@ class Pictures:
         self._layers(self._fixed, None)
         return images
 
-    def restore(self) -> None:
-        """Fixed alone, as before the pictures were drawn."""
-        self._layers(self._fixed, None)
-
-    def shown(self) -> list[Any]:
-        """The three views as they are."""
-        return self._views()
+    def jacobian(self, segmentation: Any) -> None:
+        """`jacobian.png` and `panel.png`, once the panel has been told to show the change of volume."""
+        caption = "Local change of volume (Jacobian determinant) on fixed"
+        self.save("jacobian.png", {caption: self._views()})
+        self.solid(segmentation)
+        self.window("panel.png")
 
     def checkerboard(self, moving: Any) -> list[Any]:
         """The three views with fields of fixed and of `moving` by turns, each windowed as it is shown."""
@@ -110,20 +109,27 @@ class Pictures:
             segmentation.GetDisplayNode().SetVisibility(False)
 
     def solid(self, segmentation: Any) -> None:
-        """Show segments as surfaces in the 3-D view, seen from the front; the slices stay free of them."""
-        if segmentation is None or not segmentation.CreateClosedSurfaceRepresentation():
-            return
-        display = segmentation.GetDisplayNode()
-        display.SetVisibility(True)
-        display.SetVisibility3D(True)
-        display.SetAllSegmentsVisibility2DFill(False)
-        display.SetAllSegmentsVisibility2DOutline(False)
+        """Show segments as surfaces in the 3-D view, seen from the front, while the slices stay free of
+        them; the slices themselves where there are no segments.
+        """
         view = self._layout.threeDWidget(0).threeDView()
         view.mrmlViewNode().SetBoxVisible(False)
         view.mrmlViewNode().SetAxisLabelsVisible(False)
+        if segmentation is not None and segmentation.CreateClosedSurfaceRepresentation():
+            display = segmentation.GetDisplayNode()
+            display.SetVisibility(True)
+            display.SetVisibility3D(True)
+            display.SetAllSegmentsVisibility2DFill(False)
+            display.SetAllSegmentsVisibility2DOutline(False)
+            view.rotateToViewAxis(3)
+        else:
+            for name in VIEWS:
+                self._layout.sliceWidget(name).mrmlSliceNode().SetSliceVisible(True)
+            view.cameraNode().GetCamera().SetPosition(350.0, 600.0, 300.0)
+            view.cameraNode().GetCamera().SetViewUp(0.0, 0.0, 1.0)
         self._host.process_events()
-        view.rotateToViewAxis(3)
-        self._layout.resetThreeDViews()
+        view.resetFocalPoint()
+        view.resetCamera(False, True, True)
         view.cameraNode().GetCamera().Zoom(1.3)
 
     # ------------------------------------------------------------------ layers

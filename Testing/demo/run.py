@@ -64,7 +64,9 @@ def run(case: Case, options: Options, begun: float) -> int:
         user.choose(nodes, options.method, preset, options.device)
         seconds = {"apply": user.align(_Progress())}
         summary = _measure(case, nodes, user.result, preset, why)
-        _draw(pictures, user, nodes, before)
+        _draw(pictures, user.result, before, same_kind=case.kinds["fixed"] == case.kinds["moving"])
+        user.show("jacobian")
+        pictures.jacobian(user.result.segmentation)
         _save_scene(options.out)
         seconds |= {"registration": summary.pop("registration_seconds"), "whole": time.monotonic() - begun}
         return _report({**summary, "seconds": seconds}, user.result, pictures, options.out)
@@ -132,12 +134,11 @@ def _measure(case: Case, nodes: Any, result: Any, preset: str, why: str) -> dict
     return summary
 
 
-def _draw(pictures: Any, user: Any, nodes: Any, before: tuple[list[Any], list[Any]]) -> None:
+def _draw(pictures: Any, result: Any, before: tuple[list[Any], list[Any]], *, same_kind: bool) -> None:
     _say("Drawing Slicer's views")
-    result = user.result
     pictures.hide(result.segmentation)
     after = pictures.pair(result.moved), pictures.checkerboard(result.moved)
-    says = "fixed in green, {} in magenta; grey where they agree"
+    says = "fixed in green, {} in magenta" + ("; grey where they agree" if same_kind else "")
     captions = f"Before: {says.format('moving')}", f"After: {says.format('moved')}"
     pictures.save("before.png", {captions[0]: before[0]})
     pictures.save("after.png", {captions[1]: after[0]})
@@ -147,12 +148,6 @@ def _draw(pictures: Any, user: Any, nodes: Any, before: tuple[list[Any], list[An
         "checkerboard.png",
         {board.format("Before", "moving"): before[1], board.format("After", "moved"): after[1]},
     )
-    pictures.restore()
-    user.show("jacobian")
-    caption = "Local change of volume (Jacobian determinant) on fixed"
-    pictures.save("jacobian.png", {caption: pictures.shown()})
-    pictures.solid(result.segmentation)
-    pictures.window("panel.png")
 
 
 def _save_scene(folder: Path) -> None:

@@ -52,7 +52,9 @@ def load(case: Case, preset: str) -> CaseNodes:
         )
         _set_window(volumes[side], kind, preset)
         if case.labels:
-            segmentations[side] = _segmentation(case.labels[side], f"{side.capitalize()} structures")
+            segmentations[side] = _segmentation(
+                case.labels[side], f"{side.capitalize()} structures", case.structure()
+            )
         if case.landmarks:
             landmarks[side] = _landmarks(case.landmarks[side], f"{side.capitalize()} landmarks")
     return CaseNodes(volumes, segmentations, landmarks)
@@ -70,13 +72,13 @@ def _set_window(volume: Any, kind: str, preset: str) -> None:
     display.SetWindowLevel(window, level)
 
 
-def _segmentation(path: Path, name: str) -> Any:
-    """A segmentation node; labels without names are called "label 1", "label 2" on both sides."""
+def _segmentation(path: Path, name: str, structure: str) -> Any:
+    """A segmentation node; labels without names are called "`structure` 1", "`structure` 2" on both sides."""
     if path.name.lower().endswith(".seg.nrrd"):
         node = slicer.util.loadSegmentation(str(path), {"name": name})
     else:
         labels = slicer.util.loadLabelVolume(str(path), {"name": "labels", "show": False})
-        _name_labels(labels)
+        _name_labels(labels, structure)
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
         logic = slicer.modules.segmentations.logic()
         if not logic.ImportLabelmapToSegmentationNode(labels, node):
@@ -99,14 +101,14 @@ def _colour_by_name(node: Any) -> None:
             segment.SetColor(*(c / 255 for c in _ANATOMY[segment.GetName()]))
 
 
-def _name_labels(volume: Any) -> None:
+def _name_labels(volume: Any, structure: str) -> None:
     values = [int(v) for v in np.unique(slicer.util.arrayFromVolume(volume)) if v > 0]
     table = slicer.vtkMRMLColorTableNode()
     table.SetTypeToUser()
     table.SetName("names of labels")
     table.SetNumberOfColors(max(values, default=0) + 1)
     for order, value in enumerate(values):
-        table.SetColor(value, f"label {value}", *colour(order), 1.0)
+        table.SetColor(value, f"{structure} {value}", *colour(order), 1.0)
     slicer.mrmlScene.AddNode(table)
     volume.GetDisplayNode().SetAndObserveColorNodeID(table.GetID())
 

@@ -28,7 +28,7 @@ def test_planning_scans_with_labels(tmp_path: Path) -> None:
     assert names(case.images) == ("fixed_ct.nii.gz", "moving_ct.nii.gz")
     assert names(case.labels) == ("fixed_labels.nii.gz", "moving_labels.nii.gz")
     assert not case.landmarks and case.truth is None
-    assert case.preset()[0] == "head-neck-ct"
+    assert case.preset()[0] == "head-neck-ct" and case.structure() == "label"
 
 
 def test_masks_stand_in_for_labels(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_masks_stand_in_for_labels(tmp_path: Path) -> None:
     case = find_case(folder_with(tmp_path, "lung_ct_synthetic", *files))
     assert names(case.labels) == ("fixed_lung_mask.nii.gz", "moving_lung_mask.nii.gz")
     assert names(case.landmarks) == ("fixed_landmarks.txt", "moving_landmarks.txt")
-    assert case.preset()[0] == "lung-ct"
+    assert case.preset()[0] == "lung-ct" and case.structure() == "lung mask"
 
 
 def test_the_plain_name_counts_and_one_sided_masks_do_not(tmp_path: Path) -> None:
