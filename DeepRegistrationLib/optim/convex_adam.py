@@ -91,11 +91,13 @@ def deform(
     progress.update(0.15, "Searching large motion")
     start = search(features, settings, labels)
     progress.update(0.3, "Searching large motion")
-    coarse_knots = 2 * settings.knots
-    spline = SplineField.fitted(pair.fixed.shape, coarse_knots, start, pair.fixed.device)
+    knots = settings.knots
+    spline = SplineField.fitted(pair.fixed.shape, 4 * knots, start, pair.fixed.device)
     history: dict[str, list[float]] = {}
 
-    def refine(name: str, spline: SplineField, terms: list[FeatureTerm], count: int, part: Progress) -> SplineField:
+    def refine(
+        name: str, spline: SplineField, terms: list[FeatureTerm], count: int, part: Progress
+    ) -> SplineField:
         if labels is not None:
             weight, every = settings.segmentation_weight, sublattice(labels[0].shape[1:], STRIDE, spline.knots)
             terms.append(FeatureTerm(*labels, features.trust, features.known, STRIDE, weight, every))
@@ -105,12 +107,15 @@ def deform(
         spline, history[name] = optimise(spline, level, settings.seed, lambda f: part.update(f, f"Refining, {name}"))
         return spline
 
-    coarse = [features.term(1.0, coarse_knots)]
-    spline = refine("coarse", spline, coarse, settings.coarse_iterations, progress.part(0.3, 0.45))
-    fine = [] if settings.mind_weight == 0 else [features.term(settings.mind_weight, settings.knots)]
+    # knots far apart first: outliers of the search are talked out of by what lies around them
+    for name, wider, share in (("stiff", 4 * knots, (0.3, 0.37)), ("coarse", 2 * knots, (0.37, 0.5))):
+        terms = [features.term(1.0, wider)]
+        count = settings.coarse_iterations
+        spline = refine(name, spline.refined(wider), terms, count, progress.part(*share))
+    fine = [] if settings.mind_weight == 0 else [features.term(settings.mind_weight, knots)]
     if settings.intensity_weight > 0:
         fine.append(_intensity_term(pair, settings))
-    spline = refine("fine", spline.refined(settings.knots), fine, settings.iterations, progress.part(0.45, 1.0))
+    spline = refine("fine", spline.refined(knots), fine, settings.iterations, progress.part(0.5, 1.0))
     return spline, history
 
 

@@ -1,6 +1,7 @@
 """Instance optimisation: Adam on the knots of a cubic B-spline, for one pair of scans.
 
-    E(c) = sum_t w_t mean_x  g_t(x) |F_t(x) - M_t(x + u(x))|^2  +  lambda mean |grad u|^2  +  mu mean_i |p_i + u(p_i) - q_i|^2
+    E(c) = sum_t w_t mean_x g_t(x) |F_t(x) - M_t(x + u(x))|^2 + lambda mean |grad u|^2
+           + mu mean_i |p_i + u(p_i) - q_i|^2
 
 F_t and M_t are feature images (MIND, locally normalised intensity, one-hot labels), u the spline (or the exponential
 of it). Each step looks at one sub-lattice of every feature image, another one each time: the same expectation at a

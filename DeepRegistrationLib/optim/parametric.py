@@ -36,6 +36,8 @@ class SplineField:
 
     def refined(self, knots: float) -> SplineField:
         """The same field with knots at another spacing."""
+        if knots == self.knots:
+            return self
         return SplineField.fitted(self.shape, knots, self.lattice, self.coefficients.device)
 
     def lattice(self, positions: Positions) -> torch.Tensor:

@@ -2,16 +2,17 @@
 
     T(x) = A(x + u(x)),   u = argmin  sum_x |F(x) - M(x + u(x))|^2 + lambda |grad u|^2     (M: features of moving o A)
 
-A is the automatic pre-alignment; the search looks at every displacement of a window on a coarse grid and finds a smooth
-field among them; Adam then refines a cubic B-spline, on coarse knots by MIND features, on fine knots by MIND and (scans of one kind) locally
-normalised intensity. With `diffeomorphic` the spline is a stationary velocity and u its exponential.
+A is the automatic pre-alignment; the search looks at every displacement of a window on a coarse grid and finds a
+smooth field among them; Adam then refines a cubic B-spline on knots ever closer: by MIND features, and on the finest
+(scans of one kind) by locally normalised intensity as well. With `diffeomorphic` the spline is a stationary velocity
+and u its exponential.
 
 Siebert, Hansen, Heinrich: Fast 3D registration with accurate optimisation and little learning for Learn2Reg 2021,
 doi:10.1007/978-3-030-97281-3_14. Siebert, Heinrich: Learn to fuse input features for large-deformation registration
 with differentiable convex-discrete optimisation, WBIR 2022, doi:10.1007/978-3-031-11203-4_13.
 
 Differs from the papers: one isotropic working grid in mm whatever the grids of the scans; the moving scan's field of
-view is honoured; splines and sub-lattices (see optim/instance.py); the intensity stage.
+view is honoured; splines and sub-lattices (see optim/instance.py); intensity beside MIND.
 """
 
 from __future__ import annotations
@@ -111,7 +112,11 @@ class Parameters:
         float, Range(2, 64, 1), Title("Knot spacing"), Unit("voxels"), Help("Detail of the deformation."), Advanced()
     ] = 4.0
     coarse_iterations: Annotated[
-        int, Range(0, 2000, 10), Title("Coarse steps"), Help("Adam steps on knots twice as far apart."), Advanced()
+        int,
+        Range(0, 2000, 10),
+        Title("Coarse steps"),
+        Help("Adam steps on knots four times as far apart, and again on knots twice as far apart."),
+        Advanced(),
     ] = 40
     step: Annotated[
         float, Range(0.001, 10, 0.1), Title("Adam step"), Unit("voxels"), Help("First step of Adam."), Advanced()
@@ -247,7 +252,7 @@ _CT_BODY = {
 SPEC = MethodSpec(
     id="convex-adam",
     title="Deformable alignment (ConvexAdam)",
-    description="Finds large and small deformations between scans of the same or of different kinds; needs no training.",
+    description="Finds large and small deformations between scans of one or of different kinds; needs no training.",
     family="deformable",
     paper="Siebert, Hansen, Heinrich: Fast 3D registration with accurate optimisation and little learning for "
     "Learn2Reg 2021",
