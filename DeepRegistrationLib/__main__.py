@@ -1,8 +1,11 @@
 """`python -m DeepRegistrationLib`."""
 
+import os
 import sys
 
 from .cli import main
 
 if __name__ == "__main__":
+    # read when torch is loaded: threads that wait must not burn the cores that other programs (Slicer) need
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(main())

@@ -24,8 +24,11 @@ _THREAD_VARIABLES = (
 
 
 def limited_environment(threads: int) -> dict[str, str]:
-    """This process's environment with every library's thread count set; they read it when first loaded."""
-    return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
+    """This process's environment with every library's thread count set; they read it when first loaded.
+
+    Waiting threads sleep (as with our own command line), so that other load costs every tool about the same.
+    """
+    return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def pin(threads: int) -> None:
