@@ -53,7 +53,10 @@ def run(case: Case, options: Options, begun: float) -> int:
         preset, why = options.preset, "as asked"
     _say(f"Fixed {case.images['fixed'].name}, moving {case.images['moving'].name}")
     _say(f"Preset {preset or '(none)'}: {why}")
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"The folder '{options.out}' cannot be made ({error.strerror}); choose another.") from None
     slicer_host = host.start()
     user = User(slicer_host)
     try:

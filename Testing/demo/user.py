@@ -48,8 +48,12 @@ class User:
                 getattr(ui, f"{side}SegmentationSelector").setCurrentNode(nodes.segmentations[side])
             if side in nodes.landmarks:
                 getattr(ui, f"{side}LandmarksSelector").setCurrentNode(nodes.landmarks[side])
-        self._pick(ui.methodBox, self._titles(method)[0])
-        self._pick(ui.presetBox, self._titles(method)[1][preset])
+        title, presets = self._titles(method)
+        if preset not in presets:
+            known = ", ".join(filter(None, presets)) or "none"
+            raise Failed(f"{title} has no preset '{preset}'; it has {known}.")
+        self._pick(ui.methodBox, title)
+        self._pick(ui.presetBox, presets[preset])
         if device != "auto":
             self._pick(ui.deviceBox, {"cpu": "Processor (CPU)", "cuda:0": "Graphics card (CUDA)"}[device])
         controls = self._loaded.widget.panel.form.controls
@@ -92,6 +96,9 @@ class User:
     def _titles(method: str) -> tuple[str, dict[str, str]]:
         from DeepRegistrationLib.methods import registry
 
+        if method not in registry():
+            known = ", ".join(spec.id for spec in registry())
+            raise Failed(f"There is no method '{method}'; choose one of {known}.")
         spec = registry()[method]
         return str(spec.title), {"": "Anything else", **{p.id: str(p.title) for p in spec.presets}}
 
