@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
@@ -39,11 +40,12 @@ SIMILARITIES = Choice(
 
 
 def prealign(
-    problem: RegistrationProblem, how: str, context: Context, similarity: str = "ngf"
+    problem: RegistrationProblem, how: str, context: Context, similarity: str | None = None
 ) -> Transform | None:
     """The transform (fixed to moving, LPS mm) a method starts from; None stands for the identity.
 
-    how  one of INITIALISATIONS
+    how         one of INITIALISATIONS
+    similarity  one of SIMILARITIES; None chooses by `automatic_similarity`
 
     Raises InputError for an unknown `how`, or where the landmarks or the transform it needs are missing.
     Where the scans cannot be aligned automatically it falls back to a simpler start and says so in
@@ -65,6 +67,7 @@ def prealign(
 
     context.progress.update(0.0, "Aligning roughly")
     settings = LinearSettings(kind="rigid" if how == "rigid" else "affine")
+    similarity = similarity or automatic_similarity(problem)
     registration = linear_registration(problem, settings, similarity, context)
     if how == "centres":
         return registration.centres()
@@ -80,19 +83,32 @@ def prealign(
     return outcome.transform
 
 
+def automatic_similarity(problem: RegistrationProblem) -> str:
+    """mi for a CT beside another kind of scan, else ngf, which costs less.
+
+    Many edges of a CT (bone, truncated fields of view, streaks) have none of their kind in the other scan.
+    """
+    from ..optim.linear_images import is_ct
+
+    return "mi" if is_ct(problem.fixed) != is_ct(problem.moving) else "ngf"
+
+
 def linear_registration(
     problem: RegistrationProblem, settings: LinearSettings, similarity: str, context: Context
 ) -> LinearRegistration:
     """The linear registration of a problem with a similarity of SIMILARITIES."""
     from ..optim.linear_registration import LinearRegistration
 
+    if similarity == "mi":
+        # its values differ by some hundredths where those of the others differ by tenths
+        settings = replace(settings, stretch_reward=0.0, clear_gain=0.001)
     return LinearRegistration(problem, settings, objective_maker(similarity), context.progress)
 
 
 def objective_maker(similarity: str) -> MakeObjective:
     """What is made small in a linear registration, by id of SIMILARITIES."""
     from ..losses.lncc import lncc_objective
-    from ..losses.mutual_information import mi_objective
+    from ..losses.mutual_information import nmi_objective
     from ..losses.ngf import ngf_objective
     from ..ops.gradients import spatial_gradient
     from ..ops.ngf import edge_level
@@ -101,7 +117,7 @@ def objective_maker(similarity: str) -> MakeObjective:
         if similarity == "lncc":
             return lncc_objective(fixed.values, fixed.weight)
         if similarity == "mi":
-            return mi_objective(fixed.values[:1], fixed.weight)
+            return nmi_objective(fixed.values, fixed.weight)
         eta = edge_level(spatial_gradient(moving.values, moving.grid.spacing), moving.weight)
         return ngf_objective(fixed.values, fixed.weight, fixed.grid.spacing, eta)
 

@@ -31,12 +31,14 @@ class Stage:
     fixed     cut to the part that is to be matched
     moving    whole
     start     T(x) = start(P(x)), P being the linear map searched for
+    reward    power of the overlap in the score
     """
 
     fixed: Scan
     moving: Scan
     objective: Objective
     start: Transform
+    reward: float = OVERLAP_REWARD
 
     def matched(self, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Moving values and weight pulled back by start o linear; `linear` is (d+1, d+1) float64,
@@ -59,14 +61,14 @@ class Stage:
         return sampled[:-1], sampled[-1:] * _inside(index, self.moving.grid.size)
 
     def score(self, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(1 - objective) * share ** OVERLAP_REWARD, and share: the part of the fixed weight that meets
+        """(1 - objective) * share ** reward, and share: the part of the fixed weight that meets
         moving data.
 
         The reward keeps a good match of a sliver from beating a fair match of everything.
         """
         moved, weight = self.matched(linear)
         share = (weight * self.fixed.weight).sum() / self.fixed.weight.sum().clamp_min(1e-6)
-        return (1 - self.objective(moved, weight)) * share.clamp_min(1e-6) ** OVERLAP_REWARD, share
+        return (1 - self.objective(moved, weight)) * share.clamp_min(1e-6) ** self.reward, share
 
     def overlap(self, linear: torch.Tensor) -> float:
         """Share of the fixed weight that meets moving data."""
@@ -106,7 +108,7 @@ def descend(
             return float("inf"), np.zeros_like(x)
         value = 1 - score.to(torch.float64).cpu() + stiffness * model.stretch_penalty(p)
         (gradient,) = torch.autograd.grad(value, p)
-        return float(value), gradient.numpy()
+        return float(value.detach()), gradient.numpy()
 
     return minimise(
         evaluate,

@@ -142,6 +142,8 @@ def otsu(values: torch.Tensor, bins: int = 128) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * (mass / below - (mass[-1] - mass) / above) ** 2
     between = np.where(np.isfinite(between), between, -1.0)
+    if between.max() <= 0:  # one value only: nothing to split
+        return 0.0
     # the middle of the best stretch: with an empty gap between the classes every threshold in it is as good
     best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
     return float((best.mean() + 1) / bins)

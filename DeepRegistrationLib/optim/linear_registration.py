@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,13 +15,16 @@ from ..core.problem import RegistrationProblem
 from ..core.progress import Progress
 from ..core.transform import Transform
 from ..transforms import Affine, compose
-from .linear_engine import Objective, Stage, descend
+from .linear_engine import OVERLAP_REWARD, Objective, Stage, descend
 from .linear_images import Scan, cropped, first_moments, foreground, prepare, windows_for
+from .linear_lbfgs import Minimum
 from .linear_model import LinearModel
 from .linear_search import Candidate, TranslationSearch
 
 #: a start with less of the fixed anatomy over moving data is not tried
 LEAST_OVERLAP = 0.1
+#: where stretch multiplies the score by this much, the anatomies differ in size
+OTHER_ANATOMY = 1.2
 
 #: (fixed scan, moving scan) -> objective on the fixed scan's grid
 MakeObjective = Callable[[Scan, Scan], Objective]
@@ -37,6 +40,9 @@ class LinearSettings:
     iterations  at every level
     search      look for the start everywhere; otherwise go downhill from the start that was given
     stiffness   weight of the squared stretch against the similarity (affine)
+    stretch_reward  power of the overlap in the score while stretch is free: shrinking the fixed scan raises
+                    its overlap, and a similarity with a small range would be outweighed
+    clear_gain  what the score has to gain for a search to leave the start, or to stretch
     """
 
     kind: str = "affine"
@@ -45,6 +51,8 @@ class LinearSettings:
     iterations: int = 40
     search: bool = True
     stiffness: float = 0.1
+    stretch_reward: float = OVERLAP_REWARD
+    clear_gain: float = 0.015
 
 
 @dataclass(frozen=True)
@@ -104,44 +112,84 @@ class LinearRegistration:
         return LinearModel(kind, self.centre, self.radius, self.axes)
 
     def run(self, start: Transform | None = None) -> LinearOutcome:
-        """T, refined from `start` (the identity where None) or from wherever the search finds better."""
+        """T, refined from `start` (the identity where None) or from wherever the search finds better.
+
+        With the search on, more freedom has to pay: the start itself is the answer, and rigid motion instead
+        of stretch, where the score gains less than `clear_gain`.
+        """
         eye = torch.eye(self.problem.dimension + 1, dtype=torch.float64)
         history: dict[str, list[float]] = {}
-        begin: Transform = start or Affine.identity(self.problem.dimension)
-        if self.settings.search:
-            begin = self._chosen_start(begin, history)
+        first: Transform = start or Affine.identity(self.problem.dimension)
+        begin = self._chosen_start(first, history) if self.settings.search else first
         linear = self._refined(begin, history)
         finest = self.scales[-1]
         with torch.no_grad():
             score, share = finest.stage(begin).score(linear)
+            at_start, start_share = finest.stage(first).score(eye)
             before = finest.stage(Affine.identity(self.problem.dimension)).score(eye)[0]
         self.progress.update(1.0)
+        least = self.settings.clear_gain if self.settings.search else 0.0
+        if float(start_share) >= LEAST_OVERLAP and float(score - at_start) < least:
+            return LinearOutcome(first, history, float(start_share), float(at_start), float(before))
         total = compose(Affine.from_homogeneous(linear.numpy()), begin)
         return LinearOutcome(total, history, float(share), float(score), float(before))
 
     def _refined(self, begin: Transform, history: dict[str, list[float]]) -> torch.Tensor:
-        """Rigid, then the asked kind, down the levels; (d+1, d+1) float64, to be followed by `begin`."""
-        plan = [(self.scales[0], self.model("rigid"))]
-        plan += [(scale, self.model(self.settings.kind)) for scale in self.scales]
-        current, parameters = plan[0][1], plan[0][1].zeros()
-        for k, (scale, model) in enumerate(plan):
-            if model.kind != current.kind:
-                parameters = model.adopt(current, parameters)
-            stage, current = scale.stage(begin), model
-            with torch.no_grad():
-                share = stage.overlap(model.homogeneous(torch.as_tensor(parameters)))
-            result = descend(
-                stage,
-                model,
-                parameters,
-                iterations=self.settings.iterations,
-                stiffness=self.settings.stiffness,
-                least_overlap=0.8 * share,
-                each_iteration=self._reporter(0.5 + 0.5 * k / len(plan), 0.5 / len(plan)),
-            )
-            parameters = result.parameters
-            history[f"{model.kind} {_mean_spacing(scale.fixed.grid):.3g} mm, step {k + 1}"] = result.history
-        return current.homogeneous(torch.as_tensor(parameters))
+        """Rigid and stretched at the coarsest level, then what was chosen down the levels; (d+1, d+1)
+        float64, to be followed by `begin`.
+
+        Of two anatomies that differ in size no rigid motion lays all edges on each other, and the one that
+        matches most edges may be far from the one that lays the organs on each other. There the rigid answer
+        is the rigid part of the affine one (exp(W) of `LinearModel`).
+        """
+        rigid = self.model("rigid")
+        kind = self.settings.kind
+        stretched = self.model("affine" if kind == "rigid" else kind)
+        coarse = self.scales[0]
+        moved = self._descended(coarse, begin, rigid, rigid.zeros(), history, 0.5)
+        freed = stretched.adopt(rigid, moved.parameters)
+        freer = self._descended(coarse, begin, stretched, freed, history, 0.6)
+        judge = self._stage(coarse, begin, stretched)
+        with torch.no_grad():
+            unstretched, _ = judge.score(rigid.homogeneous(torch.as_tensor(moved.parameters)))
+            score, _ = judge.score(stretched.homogeneous(torch.as_tensor(freer.parameters)))
+        if kind == "rigid" and score > OTHER_ANATOMY * unstretched:
+            return rigid.homogeneous(torch.as_tensor(freer.parameters[: rigid.size]))
+        stiff = kind == "rigid" or (self.settings.search and score - unstretched < self.settings.clear_gain)
+        model, found = (rigid, moved) if stiff else (stretched, freer)
+        for k, scale in enumerate(self.scales[1:]):
+            begun = 0.7 + 0.3 * k / len(self.scales[1:])
+            found = self._descended(scale, begin, model, found.parameters, history, begun)
+        return model.homogeneous(torch.as_tensor(found.parameters))
+
+    def _stage(self, scale: _Scale, begin: Transform, model: LinearModel) -> Stage:
+        stage = scale.stage(begin)
+        if model.kind == "rigid":
+            return stage
+        return replace(stage, reward=self.settings.stretch_reward)
+
+    def _descended(
+        self,
+        scale: _Scale,
+        begin: Transform,
+        model: LinearModel,
+        parameters: np.ndarray,
+        history: dict[str, list[float]],
+        begun: float,
+    ) -> Minimum:
+        """One descent; `begun` is the share of the work already done."""
+        stage = self._stage(scale, begin, model)
+        result = descend(
+            stage,
+            model,
+            parameters,
+            iterations=self.settings.iterations,
+            stiffness=self.settings.stiffness,
+            least_overlap=0.8 * stage.overlap(model.homogeneous(torch.as_tensor(parameters))),
+            each_iteration=self._reporter(begun, 0.1),
+        )
+        history[f"{model.kind}, {_mean_spacing(scale.fixed.grid):.3g} mm"] = result.history
+        return result
 
     # ------------------------------------------------------------------ the start
 

@@ -7,7 +7,12 @@ import math
 import pytest
 import torch
 
-from DeepRegistrationLib.losses.mutual_information import mi_objective, mutual_information, parzen_weights
+from DeepRegistrationLib.losses.mutual_information import (
+    mutual_information,
+    nmi_objective,
+    normalised_mutual_information,
+    parzen_weights,
+)
 
 
 def test_windows_are_a_partition_of_one() -> None:
@@ -43,13 +48,30 @@ def test_against_a_sum_over_a_hand_made_histogram() -> None:
             if joint[i, j] > 0:
                 expected += float(joint[i, j] * torch.log(joint[i, j] / (joint[i].sum() * joint[:, j].sum())))
     assert float(mutual_information(a, b, bins, w)) == pytest.approx(expected, abs=1e-8)
-    assert float(mi_objective(a[None], w[None], bins)(b[None], torch.ones(1, 40))) == pytest.approx(
-        -expected, abs=1e-6
-    )
+    entropy = -float((joint[joint > 0] * joint[joint > 0].log()).sum())
+    normalised = 1 + expected / entropy
+    assert float(normalised_mutual_information(a, b, bins, w)) == pytest.approx(normalised, abs=1e-8)
+    objective = nmi_objective(a[None], w[None], bins)
+    assert float(objective(b[None], torch.ones(1, 40, dtype=torch.float64))) == pytest.approx(-normalised, abs=1e-8)
+
+
+def test_the_normalised_form_runs_from_one_to_two() -> None:
+    a = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64).repeat(50)
+    b = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64).repeat(50)
+    assert float(normalised_mutual_information(a, b)) == pytest.approx(1.0, abs=1e-9)
+    assert float(normalised_mutual_information(a, 1 - a)) == pytest.approx(2 - shared_entropy(), abs=1e-9)
+
+
+def shared_entropy() -> float:
+    """What the windows themselves add to the joint entropy of a coin seen twice, over that entropy."""
+    weights = parzen_weights(torch.tensor([0.0], dtype=torch.float64), 32)[0]
+    window = -float((weights[weights > 0] * weights[weights > 0].log()).sum())
+    return window * 2 / (2 * window + math.log(2)) if window else 0.0
 
 
 def test_gradients() -> None:
     g = torch.Generator().manual_seed(6)
     a = torch.rand(30, generator=g, dtype=torch.float64)
     b = (0.05 + 0.9 * torch.rand(30, generator=g, dtype=torch.float64)).requires_grad_()
-    assert torch.autograd.gradcheck(lambda m: mutual_information(a, m, 8), (b,), atol=1e-5)
+    for loss in (mutual_information, normalised_mutual_information):
+        assert torch.autograd.gradcheck(lambda m, loss=loss: loss(a, m, 8), (b,), atol=1e-5)

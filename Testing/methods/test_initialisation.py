@@ -80,6 +80,40 @@ def test_landmarks(far: phantoms.PhantomCase) -> None:
         prealign(replace(far.problem, fixed_landmarks=two), "landmarks", context())
 
 
+def test_a_start_that_already_fits_is_kept(far: phantoms.PhantomCase) -> None:
+    same = replace(far.problem, moving=far.problem.fixed, fixed_mask=None, moving_mask=None)
+    for how in ("rigid", "affine"):
+        found = prealign(same, how, context())
+        assert found is not None
+        assert np.array_equal(found.homogeneous, np.eye(4))
+
+
+def test_affine_does_not_stretch_without_a_clear_gain(far: phantoms.PhantomCase) -> None:
+    found = prealign(far.problem, "affine", context())
+    assert found is not None
+    stretch = np.linalg.svd(found.homogeneous[:3, :3])[1]
+    assert np.allclose(stretch, 1.0, atol=1e-6)
+
+
+def test_scans_that_never_match_get_their_centres_on_each_other(far: phantoms.PhantomCase) -> None:
+    flat = far.problem.moving.with_data(torch.zeros_like(far.problem.moving.data))
+    ctx = context()
+    found = prealign(replace(far.problem, moving=flat, moving_mask=None), "rigid", ctx, "ngf")
+    assert found is not None
+    assert torch.isfinite(torch.as_tensor(found.homogeneous)).all()
+    assert any("no position where the scans match" in message for message in ctx.messages)
+
+
+def test_a_ct_beside_another_kind_is_compared_by_mutual_information(far: phantoms.PhantomCase) -> None:
+    from DeepRegistrationLib.methods.initialisation import automatic_similarity
+
+    air = torch.full_like(far.problem.moving.data.float(), -1000.0)
+    ct = far.problem.moving.with_data(air)
+    mr = far.problem.fixed.with_data(far.problem.fixed.data.float().abs())
+    assert automatic_similarity(replace(far.problem, fixed=mr, moving=ct)) == "mi"
+    assert automatic_similarity(replace(far.problem, fixed=ct, moving=ct)) == "ngf"
+
+
 def test_points_decide_what_is_fitted() -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(12, 3)) * 30

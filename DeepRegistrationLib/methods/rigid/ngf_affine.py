@@ -41,7 +41,10 @@ class Parameters:
         "affine"
     )
     similarity: Annotated[
-        str, SIMILARITIES, Title("Compared by"), Help("Edges work for any pair of scans.")
+        str,
+        SIMILARITIES,
+        Title("Compared by"),
+        Help("Edges are fastest; mutual information is surest for different kinds of scan."),
     ] = "ngf"
     initialisation: Annotated[
         str,
@@ -159,7 +162,7 @@ SPEC = MethodSpec(
         Preset(
             "multimodal",
             "Different kinds of scan (CT/MR/PET)",
-            {"transform": "rigid", "initialisation": "rigid"},
+            {"transform": "rigid", "initialisation": "rigid", "similarity": "mi"},
         ),
         Preset("fast", "Quick look", {"levels": 1, "iterations": 15}),
     ),
