@@ -33,7 +33,7 @@ def box(image: torch.Tensor, radius: int) -> torch.Tensor:
         pad = [0] * (2 * image.dim())
         k = 2 * (image.dim() - 1 - axis)
         pad[k], pad[k + 1] = radius + 1, radius
-        wide = F.pad(image[None, None], pad, mode="replicate")[0, 0] if image.dim() < 4 else image
+        wide = F.pad(image[None, None], pad, mode="replicate")[0, 0]
         total = wide.cumsum(dim=axis)
         n = image.shape[axis]
         image = (total.narrow(axis, 2 * radius + 1, n) - total.narrow(axis, 0, n)) / (2 * radius + 1)

@@ -14,13 +14,11 @@ import torch
 
 
 def knot_count(length: int, spacing: float) -> int:
-    """Knots needed so that positions 0..length-1 are covered by the full support of the spline."""
+    """Knots needed so that positions 0..length-1 are covered by the full support of the spline.
+
+    Knot k lies at (k - 1) * spacing voxels: the first one spacing before voxel 0.
+    """
     return int((length - 1) / spacing) + 4
-
-
-def knot_positions(length: int, spacing: float) -> torch.Tensor:
-    """Positions of the knots along an axis of `length` voxels; the first lies one spacing before voxel 0."""
-    return (torch.arange(knot_count(length, spacing), dtype=torch.float32) - 1) * spacing
 
 
 def basis(positions: torch.Tensor, length: int, spacing: float) -> torch.Tensor:
