@@ -30,7 +30,7 @@ export PYTHON PIP_FLAGS
 # Absolute, because the worker of a job runs in a folder of its own.
 export PYTHONPATH := $(CURDIR)/Testing:$(CURDIR)
 
-.PHONY: help demo test claims bench lint package-list system-packages clean distclean
+.PHONY: help demo test claims bench lint package-list readme system-packages clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -65,6 +65,10 @@ lint: $(STAMP)
 # Writes DeepRegistrationLib/files.cmake, the files that a built extension carries.
 package-list:
 	@python3 Testing/house/packaged_files.py
+
+# Writes the tables of README.md that come from what the methods declare.
+readme: $(STAMP)
+	@$(PY) Testing/house/readme_tables.py
 
 clean:
 	rm -rf demo-output bench-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

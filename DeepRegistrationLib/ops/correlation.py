@@ -20,13 +20,15 @@ def cost_volume(
     moving: torch.Tensor,
     half_width: int,
     moving_valid: torch.Tensor | None = None,
+    fixed_trust: torch.Tensor | None = None,
     smoothing: int = 2,
 ) -> torch.Tensor:
-    """C[k, x] = sum_c (fixed_c(x) - moving_c(x + delta_k))^2, averaged `smoothing` times over 3^d cells.
+    """C[k, x] = g(x) sum_c (fixed_c(x) - moving_c(x + delta_k))^2, averaged `smoothing` times over 3^d cells.
 
     fixed, moving  (C, [Z,] Y, X) features
     moving_valid   ([Z,] Y, X) in 0..1; a displacement that leads to unknown ground costs what is typical at that
                    cell (the mean over the known ones), so that leaving the field of view is neither free nor barred
+    fixed_trust    g ([Z,] Y, X) in 0..1; a cell of trust 0 has no say, only its neighbours have
     returns        (K, [Z,] Y, X) float32 in the order of `displacement_window`
     """
     d = fixed.dim() - 1
@@ -38,6 +40,8 @@ def cost_volume(
         torch.sum((fixed - _window(wide, start, fixed.shape[1:])).square_(), dim=0, out=cost[k])
     if moving_valid is not None:
         _charge_unknown(cost, F.pad(moving_valid.to(torch.float32), pad), width)
+    if fixed_trust is not None:
+        cost *= fixed_trust
     for _ in range(smoothing):
         cost = box_mean(cost)
     return cost

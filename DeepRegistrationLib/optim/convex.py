@@ -22,24 +22,29 @@ from ..ops.correlation import box_mean, cost_volume, displacement_window
 #: growing weight of the coupling term, in units of feature distance per squared cell
 COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
+#: the first look has no field to be close to yet: where all displacements cost the same (air), the shortest is taken
+TIE_BREAK = 1e-4
+
 
 def coupled_convex(
     fixed: torch.Tensor,
     moving: torch.Tensor,
     half_width: int,
     moving_valid: torch.Tensor | None = None,
+    fixed_trust: torch.Tensor | None = None,
     coupling: Sequence[float] = COUPLING,
 ) -> torch.Tensor:
     """Displacement (d, [Z,] Y, X) in cells, components x, y[, z], with moving(x + u(x)) like fixed(x).
 
     fixed, moving  (C, [Z,] Y, X) features on the same coarse grid
     half_width     largest displacement looked at, cells
+    moving_valid, fixed_trust  see `cost_volume`
     """
     d = fixed.dim() - 1
-    cost = cost_volume(fixed, moving, half_width, moving_valid)
+    cost = cost_volume(fixed, moving, half_width, moving_valid, fixed_trust)
     window = displacement_window(half_width, d, fixed.device)
-    field = _smooth(window[cost.argmin(dim=0)], d)
-    for weight in coupling:
+    field = torch.zeros((d, *fixed.shape[1:]), device=fixed.device)
+    for weight in (TIE_BREAK, *coupling):
         field = _smooth(window[_coupled_argmin(cost, window, field, weight)], d)
     return field
 

@@ -24,6 +24,9 @@ from .working_pair import WorkingPair, one_hot, pooled
 #: the instance optimisation looks at features averaged over blocks of this many working voxels
 STRIDE = 2
 
+#: a flow cannot fold, so that its velocity may be half as stiff as a displacement for the same detail
+FLOW_SMOOTHNESS = 0.5
+
 #: small images are looked at whole: fewer cells than this give too noisy a gradient
 ENOUGH_CELLS = 10_000
 
@@ -134,14 +137,16 @@ def search(
     """Coupled convex search on a coarse grid; the displacement as a function of positions, working voxels."""
     factor = max(1, round(settings.search_grid / STRIDE))
     coarse = features.coarser(factor)
-    fixed, moving = coarse.fixed * coarse.trust, coarse.moving
+    fixed, moving = coarse.fixed, coarse.moving
     if labels is not None:
         weight = settings.segmentation_weight**0.5
         fixed = torch.cat([fixed, weight * pooled(labels[0], factor)])
         moving = torch.cat([moving, weight * pooled(labels[1], factor)])
-    field = coupled_convex(fixed, moving, settings.search_cells, coarse.known)
+    field = coupled_convex(fixed, moving, settings.search_cells, coarse.known, coarse.trust)
     if settings.search_both_ways:
-        backward = coupled_convex(moving, fixed, settings.search_cells)
+        # on the way back a fixed mask says what is known; without one the edge is held, as beyond any image
+        masked = bool((coarse.trust < 1).any())
+        backward = coupled_convex(moving, fixed, settings.search_cells, coarse.trust if masked else None)
         field, _ = symmetrise(field, backward)
     cell = factor * STRIDE
 

@@ -207,10 +207,12 @@ def _window(parameters: Parameters) -> tuple[float, float] | None:
 def _settings(parameters: Parameters, seed: int) -> Settings:
     from dataclasses import fields
 
-    from ...optim.convex_adam import Settings
+    from ...optim.convex_adam import FLOW_SMOOTHNESS, Settings
 
-    names = {f.name for f in fields(Settings)} - {"seed"}
-    return Settings(**{name: getattr(parameters, name) for name in names}, seed=seed)
+    values = {f.name: getattr(parameters, f.name) for f in fields(Settings) if f.name != "seed"}
+    if parameters.diffeomorphic:
+        values["smoothness"] *= FLOW_SMOOTHNESS
+    return Settings(**values, seed=seed)
 
 
 def _transform(spline: SplineField, working: Grid, fixed: Grid, diffeomorphic: bool) -> Transform:
