@@ -71,11 +71,13 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/losses/ngf.py
   DeepRegistrationLib/methods/__init__.py
   DeepRegistrationLib/methods/deformable/__init__.py
+  DeepRegistrationLib/methods/deformable/convex_adam.py
   DeepRegistrationLib/methods/initialisation.py
   DeepRegistrationLib/methods/memory.py
   DeepRegistrationLib/methods/peak_memory.py
   DeepRegistrationLib/methods/pipeline.py
   DeepRegistrationLib/methods/rigid/__init__.py
+  DeepRegistrationLib/methods/rigid/ngf_affine.py
   DeepRegistrationLib/methods/versions.py
   DeepRegistrationLib/metrics/__init__.py
   DeepRegistrationLib/metrics/concerns.py
@@ -112,14 +114,17 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/ops/splines.py
   DeepRegistrationLib/optim/__init__.py
   DeepRegistrationLib/optim/convex.py
+  DeepRegistrationLib/optim/convex_adam.py
   DeepRegistrationLib/optim/instance.py
   DeepRegistrationLib/optim/linear_engine.py
   DeepRegistrationLib/optim/linear_images.py
+  DeepRegistrationLib/optim/linear_landmarks.py
   DeepRegistrationLib/optim/linear_lbfgs.py
   DeepRegistrationLib/optim/linear_model.py
   DeepRegistrationLib/optim/linear_registration.py
   DeepRegistrationLib/optim/linear_search.py
   DeepRegistrationLib/optim/parametric.py
+  DeepRegistrationLib/optim/working_pair.py
   DeepRegistrationLib/transforms/__init__.py
   DeepRegistrationLib/transforms/affine.py
   DeepRegistrationLib/transforms/compose.py
