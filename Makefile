@@ -6,6 +6,9 @@
 #   make claims                 the slow checks of what the papers' methods are said to reach
 #   make bench                  the numbers beside other registration software
 #   make lint                   ruff and mypy
+#   make readme                 the tables of README.md that come from what the methods declare
+#   make package-list           the list of files that a built extension carries
+#   make clean, make distclean  remove what the commands made; the environment too
 #
 # Variables: PYTHON (interpreter, 3.11 or newer), TORCH (pip requirement), PIP_FLAGS (words for pip install),
 # WORKERS (test processes), OUT (folder of the demo).
