@@ -101,3 +101,14 @@ def test_box_mean_counts_only_what_exists(shape: tuple[int, ...]) -> None:
         part = tuple(slice(max(0, i - r), i + r + 1) for i, r in zip(x, reach, strict=True))
         expected = values[(slice(None), *part)].reshape(2, -1).mean(dim=1)
         assert torch.allclose(box_mean(values)[(slice(None), *x)], expected, atol=1e-6)
+
+
+def test_untrusted_cells_leave_the_say_to_their_neighbours() -> None:
+    fixed, moving = features((6, 8), 9), features((6, 8), 10)
+    trust = torch.rand(6, 8, generator=torch.Generator().manual_seed(11))
+    trust[:, 5:] = 0
+    bare = cost_volume(fixed, moving, 1, smoothing=0)
+    assert torch.allclose(cost_volume(fixed, moving, 1, fixed_trust=trust, smoothing=0), trust * bare)
+    smoothed = cost_volume(fixed, moving, 1, fixed_trust=trust, smoothing=1)
+    assert torch.allclose(smoothed, box_mean(trust * bare))
+    assert float(smoothed[..., 5].min()) > 0 and float(smoothed[..., 6:].abs().max()) == 0
