@@ -31,7 +31,7 @@ FLOW_SMOOTHNESS = 0.5
 ENOUGH_CELLS = 10_000
 
 #: the same for the one channel of intensity, which is noisier and cheaper
-ENOUGH_VOXELS = 250_000
+ENOUGH_VOXELS = 80_000
 
 
 @dataclass(frozen=True)

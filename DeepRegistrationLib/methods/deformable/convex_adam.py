@@ -290,7 +290,7 @@ SPEC = MethodSpec(
         Preset(
             "brain-mr",
             "Brain (MR)",
-            {"smoothness": 0.3, "mind_weight": 0.5, "intensity_weight": 1.0, "intensity_radius": 2},
+            {"smoothness": 0.4, "mind_weight": 0.5, "intensity_weight": 1.0, "intensity_radius": 2},
         ),
         Preset("abdomen-ct", "Abdomen (CT)", {"spacing": 2.0, **_CT_BODY}),
         Preset("head-neck-ct", "Head and neck (CT)", {"spacing": 3.0, **_CT_BODY}),
