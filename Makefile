@@ -74,7 +74,7 @@ readme: $(STAMP)
 	@$(PY) Testing/house/readme_tables.py
 
 clean:
-	rm -rf demo-output bench-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo-output .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean
