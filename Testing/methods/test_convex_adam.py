@@ -79,8 +79,7 @@ def displacement(result: RegistrationResult) -> torch.Tensor:
 # ---------------------------------------------------------------- settings
 
 
-@pytest.mark.parametrize("d", [2, 3])
-@pytest.mark.parametrize("preset", [None, *(p.id for p in SPEC.presets)])
+@pytest.mark.parametrize(("d", "preset"), [(2, None), *((3, p) for p in (None, *(p.id for p in SPEC.presets)))])
 def test_every_preset_finds_a_planted_bump(preset: str | None, d: int) -> None:
     problem, truth = planted(d)
     values = {} if preset is None else {k: 2.0 for k in SPEC.preset(preset).values if k == "spacing"}
@@ -290,8 +289,7 @@ def tre(result: RegistrationResult) -> float:
     return float((result.moved_landmarks().points - marks.points).norm(dim=1).mean())
 
 
-@pytest.mark.parametrize("d", [2, 3])
-@pytest.mark.parametrize("diffeomorphic", [False, True])
+@pytest.mark.parametrize(("d", "diffeomorphic"), [(2, False), (2, True), (3, False)])
 def test_landmarks_pull_the_harder_the_more_they_weigh(d: int, diffeomorphic: bool) -> None:
     problem = with_landmarks(d)
     none, little, much = (tre(run(problem, landmark_weight=w, diffeomorphic=diffeomorphic)) for w in (0.0, 0.002, 0.05))
@@ -333,8 +331,9 @@ def clean_side(grid: Grid) -> Image:
 
 
 @pytest.mark.parametrize("side", ["fixed", "moving"])
-@pytest.mark.parametrize("values", [{}, {"intensity_weight": 1.0}, {"diffeomorphic": True}], ids=str)
-@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize(
+    ("d", "values"), [(2, {}), (3, {}), (2, {"intensity_weight": 1.0}), (2, {"diffeomorphic": True})], ids=str
+)
 def test_what_lies_outside_the_mask_has_no_influence(d: int, values: dict[str, object], side: str) -> None:
     problem, truth = planted(d)
     grid = GRIDS[d]
