@@ -12,18 +12,22 @@ import torch
 import torch.nn.functional as F
 
 
-def local_contrast(image: torch.Tensor, radius: int, floor: float = 0.5) -> torch.Tensor:
+def local_contrast(
+    image: torch.Tensor, radius: int, floor: float = 0.5, counts: torch.Tensor | None = None
+) -> torch.Tensor:
     """`image` ([Z,] Y, X) -> same shape, float32.
 
     radius  of the box, voxels
     floor   e as a multiple of the root mean square of s over the image
+    counts  weight of each voxel in that mean, so that an artefact outside a mask does not set it; None: all alike
     """
     image = image.to(torch.float32)
     # numbers near zero keep the variance accurate in single precision
     image = image - image.mean()
     mean = box(image, radius)
     variance = (box(image.square(), radius) - mean.square()).clamp_(min=0)
-    noise = floor**2 * float(variance.mean()) + 1e-12
+    typical = variance.mean() if counts is None else (variance * counts).sum() / counts.sum().clamp(min=1e-6)
+    noise = floor**2 * float(typical) + 1e-12
     return (image - mean) / (variance + noise).sqrt_()
 
 

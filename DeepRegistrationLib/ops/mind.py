@@ -19,11 +19,14 @@ import torch
 import torch.nn.functional as F
 
 
-def mind_ssc(image: torch.Tensor, radius: int = 1, dilation: int = 2) -> torch.Tensor:
+def mind_ssc(
+    image: torch.Tensor, radius: int = 1, dilation: int = 2, counts: torch.Tensor | None = None
+) -> torch.Tensor:
     """`image` ([Z,] Y, X) -> features (12 or 4, [Z,] Y, X) in [0, 1], float32.
 
     radius    of the box over which squared differences are averaged, voxels
     dilation  distance of the compared patches from the centre along each axis, voxels
+    counts    weight of each voxel in mean_x V, so that an artefact outside a mask does not set it; None: all alike
     """
     d = image.dim()
     image = image.to(torch.float32)
@@ -38,7 +41,7 @@ def mind_ssc(image: torch.Tensor, radius: int = 1, dilation: int = 2) -> torch.T
                 window = window.narrow(axis, margin + dilation * start[axis], image.shape[axis])
             out[channel] = window
         del distance
-    return _normalise(out)
+    return _normalise(out, counts)
 
 
 def _pairs(d: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -83,9 +86,10 @@ def _box(image: torch.Tensor, radius: int) -> torch.Tensor:
     return image.div_(width ** image.dim())
 
 
-def _normalise(distances: torch.Tensor) -> torch.Tensor:
+def _normalise(distances: torch.Tensor, counts: torch.Tensor | None) -> torch.Tensor:
     distances -= distances.amin(dim=0, keepdim=True)
     variance = distances.mean(dim=0, keepdim=True)
-    typical = float(variance.mean())
+    mean = variance.mean() if counts is None else (variance[0] * counts).sum() / counts.sum().clamp(min=1e-6)
+    typical = float(mean)
     variance.clamp_(0.001 * typical, 1000 * typical).clamp_(min=1e-12)
     return distances.div_(variance).neg_().exp_()

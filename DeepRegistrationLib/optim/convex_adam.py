@@ -124,8 +124,8 @@ def deform(
 
 def mind_features(pair: WorkingPair, settings: Settings) -> Features:
     """MIND-SSC of both scans, averaged over blocks of STRIDE voxels."""
-    fixed = pooled(mind_ssc(pair.fixed, settings.mind_radius, settings.mind_dilation), STRIDE)
-    moving = pooled(mind_ssc(pair.moving, settings.mind_radius, settings.mind_dilation), STRIDE)
+    fixed = pooled(mind_ssc(pair.fixed, settings.mind_radius, settings.mind_dilation, pair.trust), STRIDE)
+    moving = pooled(mind_ssc(pair.moving, settings.mind_radius, settings.mind_dilation, pair.known), STRIDE)
     known = pooled(pair.known[None], STRIDE)[0]
     trust = torch.ones_like(known) if pair.trust is None else pooled(pair.trust[None], STRIDE)[0]
     return Features(fixed, moving, trust, known)
@@ -167,8 +167,8 @@ def sublattice(shape: Sequence[int], stride: int, knots: float, enough: int = EN
 
 
 def _intensity_term(pair: WorkingPair, settings: Settings) -> FeatureTerm:
-    fixed = local_contrast(pair.fixed, settings.intensity_radius)[None]
-    moving = local_contrast(pair.moving, settings.intensity_radius)[None]
+    fixed = local_contrast(pair.fixed, settings.intensity_radius, counts=pair.trust)[None]
+    moving = local_contrast(pair.moving, settings.intensity_radius, counts=pair.known)[None]
     trust = torch.ones_like(pair.known) if pair.trust is None else pair.trust
     every = sublattice(pair.fixed.shape, 1, settings.knots, ENOUGH_VOXELS)
     return FeatureTerm(fixed, moving, trust, pair.known, 1, settings.intensity_weight, every)

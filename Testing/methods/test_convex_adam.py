@@ -316,11 +316,11 @@ def test_landmarks_without_weight_are_not_looked_at() -> None:
     assert torch.equal(displacement(run(problem, landmark_weight=0)), displacement(run(bare)))
 
 
-def corrupted(image: Image, seed: int) -> Image:
+def corrupted(image: Image, seed: int, gain: float = 1.0) -> Image:
     """Another texture from three fifths of x on."""
     data = image.data.clone()
     start = image.grid.size[0] * 3 // 5
-    data[..., start:] = noise(image.grid, seed).data[..., start:]
+    data[..., start:] = gain * noise(image.grid, seed).data[..., start:]
     return image.with_data(data)
 
 
@@ -346,3 +346,15 @@ def test_what_lies_outside_the_mask_has_no_influence(d: int, values: dict[str, o
     assert apart(masked[0].transform, masked[1].transform, x) < 0.2
     assert apart(bare[0].transform, bare[1].transform, x) > 0.5
     assert apart(masked[0].transform, truth, left) < 0.5 * apart(identity(d), truth, left)
+
+
+@pytest.mark.parametrize("side", ["fixed", "moving"])
+@pytest.mark.parametrize("values", [{}, {"mind_weight": 0.0, "intensity_weight": 1.0}], ids=str)
+def test_metal_outside_the_mask_does_not_set_the_scale(values: dict[str, object], side: str) -> None:
+    problem, truth = planted(2)
+    grid = GRIDS[2]
+    metal = corrupted(getattr(problem, side), 20, gain=300.0)
+    result = run(replace(problem, **{side: metal, f"{side}_mask": clean_side(grid)}), **values)
+    x = inner(grid)
+    left = x[x[:, 0] < grid.world_from_index([grid.size[0] * 3 // 5 - 8, 0])[0]]
+    assert apart(result.transform, truth, left) < 0.3

@@ -72,3 +72,17 @@ def test_squared_difference_is_local_cross_correlation() -> None:
 
 def test_flat_image_is_zero() -> None:
     assert float(local_contrast(torch.full((6, 7, 8), -1024.0), 2).abs().max()) == 0
+
+
+def test_floor_is_set_by_what_counts() -> None:
+    image = noise(12, 30)
+    loud = image.clone()
+    loud[:, 20:] *= 1000
+    counts = torch.zeros(12, 30)
+    counts[:, :14] = 1
+    found, expected = (local_contrast(i, 2, counts=counts)[:, :14] for i in (loud, image))
+    assert torch.allclose(found, expected, atol=0.02)
+    assert float(local_contrast(loud, 2)[:, :14].std()) < 0.1 * float(expected.std())
+    assert torch.allclose(
+        local_contrast(image, 2, counts=torch.full((12, 30), 0.5)), local_contrast(image, 2), atol=1e-5
+    )

@@ -82,3 +82,16 @@ def test_features_go_along_with_the_image() -> None:
 @pytest.mark.parametrize("shape", [(6, 6), (4, 4, 4), (1, 5, 5)])
 def test_flat_image_is_finite(shape: tuple[int, ...]) -> None:
     assert torch.equal(mind_ssc(torch.full(shape, 40.0)), torch.ones(4 if len(shape) == 2 else 12, *shape))
+
+
+def test_scale_is_set_by_what_counts() -> None:
+    """A voxel of little contrast is measured against the mean over the counted voxels only."""
+    image = noise((12, 30))
+    loud = image.clone()
+    loud[:, 20:] *= 1e4
+    counts = torch.zeros(12, 30)
+    counts[:, :14] = 1
+    left = (slice(None), slice(None), slice(0, 14))
+    assert torch.allclose(mind_ssc(loud, counts=counts)[left], mind_ssc(image, counts=counts)[left], atol=1e-4)
+    assert not torch.allclose(mind_ssc(loud)[left], mind_ssc(image)[left], atol=0.1)
+    assert torch.allclose(mind_ssc(image, counts=torch.full((12, 30), 0.5)), mind_ssc(image), atol=1e-5)
