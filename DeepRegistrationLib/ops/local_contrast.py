@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from ..core.sampling import precise
+
 
 def local_contrast(
     image: torch.Tensor, radius: int, floor: float = 0.5, counts: torch.Tensor | None = None
@@ -33,12 +35,15 @@ def local_contrast(
 
 def box(image: torch.Tensor, radius: int) -> torch.Tensor:
     """Mean over (2 radius + 1)^d voxels, edge values held; running sums, so the cost does not grow with radius."""
+    # a sum that has run over metal must still tell soft tissue apart
+    exact = precise(image.device)
     for axis in range(image.dim()):
         pad = [0] * (2 * image.dim())
         k = 2 * (image.dim() - 1 - axis)
         pad[k], pad[k + 1] = radius + 1, radius
         wide = F.pad(image[None, None], pad, mode="replicate")[0, 0]
-        total = wide.cumsum(dim=axis)
+        total = wide.cumsum(dim=axis, dtype=exact)
         n = image.shape[axis]
-        image = (total.narrow(axis, 2 * radius + 1, n) - total.narrow(axis, 0, n)) / (2 * radius + 1)
+        sums = total.narrow(axis, 2 * radius + 1, n) - total.narrow(axis, 0, n)
+        image = (sums / (2 * radius + 1)).to(image.dtype)
     return image

@@ -86,3 +86,13 @@ def test_floor_is_set_by_what_counts() -> None:
     assert torch.allclose(
         local_contrast(image, 2, counts=torch.full((12, 30), 0.5)), local_contrast(image, 2), atol=1e-5
     )
+
+
+def test_variance_beside_metal_is_accurate() -> None:
+    tissue = 20 * noise(30, 200)
+    image = tissue.clone()
+    image[:, :20] = 30000
+    counts = torch.ones(30, 200)
+    counts[:, :40] = 0
+    expected = local_contrast(tissue, 3, counts=counts)[:, 40:]
+    assert torch.allclose(local_contrast(image, 3, counts=counts)[:, 40:], expected, atol=0.05)
