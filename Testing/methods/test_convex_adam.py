@@ -17,8 +17,9 @@ from DeepRegistrationLib.core.points import PointSet
 from DeepRegistrationLib.core.problem import RegistrationProblem
 from DeepRegistrationLib.core.result import RegistrationResult
 from DeepRegistrationLib.core.transform import Transform
-from DeepRegistrationLib.methods.deformable.convex_adam import SPEC
+from DeepRegistrationLib.methods.deformable.convex_adam import SPEC, _transform
 from DeepRegistrationLib.ops.local_contrast import box
+from DeepRegistrationLib.optim.parametric import SplineField
 from DeepRegistrationLib.transforms import Affine, DisplacementField
 
 GRIDS = {2: Grid((56, 50), (2.0, 2.0), (-50.0, 30.0)), 3: Grid((32, 36, 30), (2.0, 2.0, 2.0), (-31.0, 20.0, -300.0))}
@@ -158,6 +159,23 @@ def test_tiny_volumes(size: tuple[int, ...], values: dict[str, object]) -> None:
     # a scan and itself agree as they are
     same = run(RegistrationProblem(image, image), **values)
     assert float(displacement(same).abs().mean()) < 0.2
+
+
+def test_deformation_is_written_down_where_it_belongs() -> None:
+    """u = 0.1 x along one axis of a working grid of its own spacing, read off at world points."""
+    fixed = Grid((40, 30), (2.0, 2.0), (-10.0, 5.0), [[0.0, -1.0], [1.0, 0.0]])
+    working = fixed.with_spacing(5.0)
+
+    def stretch(positions: Sequence[torch.Tensor]) -> torch.Tensor:
+        along = 0.1 * positions[1].expand(len(positions[0]), -1)
+        return torch.stack([along, torch.zeros_like(along)])
+
+    spline = SplineField.fitted(working.shape, 2.0, stretch, torch.device("cpu"))
+    x = inner(fixed)
+    index = working.index_from_world(x)
+    index[:, 0] *= 1.1
+    there = torch.from_numpy(working.world_from_index(index))
+    assert float((_transform(spline, working, fixed, False).apply(x) - there).norm(dim=1).max()) < 0.03
 
 
 # ---------------------------------------------------------------- invertibility
@@ -346,6 +364,18 @@ def test_what_lies_outside_the_mask_has_no_influence(d: int, values: dict[str, o
     assert apart(masked[0].transform, masked[1].transform, x) < 0.2
     assert apart(bare[0].transform, bare[1].transform, x) > 0.5
     assert apart(masked[0].transform, truth, left) < 0.5 * apart(identity(d), truth, left)
+
+
+def test_search_does_not_look_outside_the_fixed_mask() -> None:
+    problem, _ = planted(2)
+    found = [
+        run(
+            replace(problem, fixed=corrupted(problem.fixed, seed), fixed_mask=clean_side(GRIDS[2])),
+            coarse_iterations=0, iterations=0, search_both_ways=False,
+        )
+        for seed in (20, 21)
+    ]  # fmt: skip
+    assert float((displacement(found[0]) - displacement(found[1])).abs().max()) < 1e-3
 
 
 @pytest.mark.parametrize("side", ["fixed", "moving"])

@@ -100,6 +100,21 @@ def test_objective_looks_at_moving_where_the_displacement_leads(shift: tuple[int
     assert objective(spline, level(term)) < 1e-4
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_cells_stand_for_the_middle_of_their_voxels(stride: int) -> None:
+    """A stretch by a tenth of x moves cell i, whose middle is at voxel c, by 0.1 c."""
+    i = torch.arange(20.0).expand(1, 12, 20)
+    fixed = i + 0.1 * (i * stride + (stride - 1) / 2) / stride
+    trust = torch.zeros(12, 20)
+    trust[2:-2, 2:14] = 1
+    shape = (12 * stride, 20 * stride)
+    spline = zero(shape)
+    knots = (torch.arange(spline.coefficients.shape[-1]) - 1) * KNOTS
+    spline.coefficients[0] = 0.1 * knots
+    term = FeatureTerm(fixed, i.contiguous(), trust, torch.ones(12, 20), stride, 1.0, 1)
+    assert objective(spline, level(term)) < 1e-6
+
+
 @pytest.mark.parametrize("diffeomorphic", [False, True])
 def test_objective_is_the_sum_of_its_parts(diffeomorphic: bool) -> None:
     shape = SHAPES[2]

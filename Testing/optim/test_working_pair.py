@@ -104,6 +104,12 @@ class TestPrepare:
         assert torch.equal(pair.known, expected)
         assert pair.trust is None
 
+    def test_a_mask_wider_than_the_moving_image_adds_nothing(self) -> None:
+        wide = GRID.padded(6)
+        problem = RegistrationProblem(noise(GRID), noise(GRID, 1), moving_mask=mask(wide, slice(None)))
+        pair = prepare(problem, GRID, Affine.from_translation([8.0, 0.0, 0.0]), None)
+        assert float(pair.known[..., :8].min()) == 1 and float(pair.known[..., 8:].max()) == 0
+
     def test_fixed_mask_is_trust_and_is_not_moved(self) -> None:
         fine = Grid((24, 20, 16), (1.0, 1.0, 1.0), np.array(GRID.origin) - 0.5)
         problem = RegistrationProblem(
