@@ -87,13 +87,13 @@ class Parameters:
         int, Range(1, 4), Title("MIND patch radius"), Unit("voxels"), Help("Radius of compared patches."), Advanced()
     ] = 1
     mind_dilation: Annotated[
-        int,
+        int | None,
         Range(1, 6),
         Title("MIND patch distance"),
         Unit("voxels"),
-        Help("Distance of compared patches from the centre."),
+        Help("Distance of compared patches from the centre; where it is not set, 2, or 1 for voxels above 3.3 mm."),
         Advanced(),
-    ] = 2
+    ] = None
     intensity_minimum: Annotated[
         float | None,
         Range(-1e6, 1e6, 10),
@@ -170,7 +170,7 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     progress.update(0.0, "Preparing the scans")
     on_device = problem.to(device)
     grid = working_grid(problem.fixed.grid, parameters.spacing)
-    settings = _settings(parameters, context.seed)
+    settings = _settings(parameters, grid, context.seed)
     pair = prepare(on_device, grid, initial, _window(parameters))
     labels = shared_labels(on_device, grid, initial) if settings.segmentation_weight > 0 else None
     landmarks = landmark_term(on_device, grid, initial, parameters.landmark_weight)
@@ -204,12 +204,15 @@ def _window(parameters: Parameters) -> tuple[float, float] | None:
     return low, high
 
 
-def _settings(parameters: Parameters, seed: int) -> Settings:
+def _settings(parameters: Parameters, grid: Grid, seed: int) -> Settings:
     from dataclasses import fields
 
     from ...optim.convex_adam import FLOW_SMOOTHNESS, Settings
 
     values = {f.name: getattr(parameters, f.name) for f in fields(Settings) if f.name != "seed"}
+    if parameters.mind_dilation is None:
+        # patches much farther apart than 6 mm are of different anatomy
+        values["mind_dilation"] = 2 if min(grid.spacing) <= 3.3 else 1
     if parameters.diffeomorphic:
         values["smoothness"] *= FLOW_SMOOTHNESS
     return Settings(**values, seed=seed)
@@ -294,7 +297,7 @@ SPEC = MethodSpec(
         ),
         Preset("abdomen-ct", "Abdomen (CT)", {"spacing": 2.0, **_CT_BODY}),
         Preset("head-neck-ct", "Head and neck (CT)", {"spacing": 3.0, **_CT_BODY}),
-        Preset("multimodal", "Different kinds of scan (CT/MR/PET)", {"smoothness": 0.8}),
+        Preset("multimodal", "Different kinds of scan (CT/MR/PET)", {"smoothness": 1.5}),
         Preset(
             "fast",
             "Quick look",
