@@ -91,9 +91,9 @@ class Parameters:
         Range(1, 6),
         Title("MIND patch distance"),
         Unit("voxels"),
-        Help("Distance of compared patches from the centre; where it is not set, 2, or 1 for voxels above 3.3 mm."),
+        Help("Distance of compared patches from the centre; automatic where it is not set: 2, or 1 above 3.3 mm."),
         Advanced(),
-    ] = None
+    ] = 2
     intensity_minimum: Annotated[
         float | None,
         Range(-1e6, 1e6, 10),
@@ -211,7 +211,7 @@ def _settings(parameters: Parameters, grid: Grid, seed: int) -> Settings:
 
     values = {f.name: getattr(parameters, f.name) for f in fields(Settings) if f.name != "seed"}
     if parameters.mind_dilation is None:
-        # patches much farther apart than 6 mm are of different anatomy
+        # between contrasts, patches much farther apart than 6 mm mislead: they are of different anatomy
         values["mind_dilation"] = 2 if min(grid.spacing) <= 3.3 else 1
     if parameters.diffeomorphic:
         values["smoothness"] *= FLOW_SMOOTHNESS
@@ -297,7 +297,7 @@ SPEC = MethodSpec(
         ),
         Preset("abdomen-ct", "Abdomen (CT)", {"spacing": 2.0, **_CT_BODY}),
         Preset("head-neck-ct", "Head and neck (CT)", {"spacing": 3.0, **_CT_BODY}),
-        Preset("multimodal", "Different kinds of scan (CT/MR/PET)", {"smoothness": 1.5}),
+        Preset("multimodal", "Different kinds of scan (CT/MR/PET)", {"smoothness": 1.5, "mind_dilation": None}),
         Preset(
             "fast",
             "Quick look",
