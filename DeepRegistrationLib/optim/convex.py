@@ -45,11 +45,11 @@ def coupled_convex(
     window = displacement_window(half_width, d, fixed.device)
     field = torch.zeros((d, *fixed.shape[1:]), device=fixed.device)
     for weight in (TIE_BREAK, *coupling):
-        field = _smooth(window[_coupled_argmin(cost, window, field, weight)], d)
+        field = _smooth(window[_coupled_argmin(cost, window, field, weight)])
     return field
 
 
-def _smooth(chosen: torch.Tensor, d: int) -> torch.Tensor:
+def _smooth(chosen: torch.Tensor) -> torch.Tensor:
     return box_mean(torch.movedim(chosen, -1, 0))
 
 

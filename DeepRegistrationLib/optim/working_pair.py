@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from ..core.grid import Grid
 from ..core.image import Image
 from ..core.problem import RegistrationProblem
 from ..core.transform import Transform
+from ..ops.pyramid import block_average
 
 #: more working voxels than this are not asked for by the automatic choice of the spacing
 _AUTOMATIC_LIMIT = 12_000_000
@@ -70,9 +70,7 @@ def pooled(values: torch.Tensor, factor: int) -> torch.Tensor:
     """Mean over blocks of factor^d cells, (C, [Z,] Y, X); an axis shorter than a block becomes one cell."""
     if factor == 1:
         return values
-    size = [min(factor, n) for n in values.shape[1:]]
-    pool = F.avg_pool3d if values.dim() == 4 else F.avg_pool2d
-    return pool(values[None], size)[0]
+    return block_average(values, (factor,) * (values.dim() - 1))
 
 
 def one_hot(labels: Image, grid: Grid, transform: Transform | None, values: list[int], factor: int) -> torch.Tensor:
@@ -83,7 +81,7 @@ def one_hot(labels: Image, grid: Grid, transform: Transform | None, values: list
 
 def _seen(image: Image, grid: Grid, transform: Transform | None) -> torch.Tensor:
     ones = image.with_data(torch.ones_like(image.data[:1], dtype=torch.float32))
-    return ones.resampled(grid, transform, outside=0.0).data[0].clone()
+    return ones.resampled(grid, transform, outside=0.0).data[0]
 
 
 def _first_channel(image: Image) -> Image:
@@ -99,6 +97,5 @@ def _blurred_for(image: Image, grid: Grid) -> Image:
     factors = [max(1, min(int(target / s + 0.3), n)) for s, n in zip(image.grid.spacing, image.grid.size, strict=True)]
     if max(factors) == 1:
         return image
-    pool = F.avg_pool3d if image.dimension == 3 else F.avg_pool2d
-    data = pool(image.data.to(torch.float32)[None], factors[::-1])[0]
+    data = block_average(image.data, factors)
     return Image(data, image.grid.downsampled(factors), image.kind, image.names, image.unit)
