@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
+
+from ..ops.box import box_mean
 
 #: variance (of images scaled to about 0..1) below which a window counts as flat
 _FLAT = 1e-5
-
-
-def box_mean(data: torch.Tensor, radius: int) -> torch.Tensor:
-    """(C, [Z,] Y, X) -> mean over the (2 radius + 1)^d box; voxels outside the image are not counted."""
-    d = data.dim() - 1
-    pool = F.avg_pool2d if d == 2 else F.avg_pool3d
-    return pool(data[None], 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)[0]
 
 
 def local_correlation(

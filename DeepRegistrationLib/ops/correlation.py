@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from .box import box_mean
+
 
 def displacement_window(half_width: int, d: int, device: torch.device | str = "cpu") -> torch.Tensor:
     """(K, d) whole-cell displacements of the window, K = (2 half_width + 1)^d, components x, y[, z]."""
@@ -43,7 +45,7 @@ def cost_volume(
     if fixed_trust is not None:
         cost *= fixed_trust
     for _ in range(smoothing):
-        cost = box_mean(cost)
+        cost = box_mean(cost, 1)
     return cost
 
 
@@ -66,15 +68,3 @@ def _charge_unknown(cost: torch.Tensor, known: torch.Tensor, width: int) -> None
     typical = total / weight.clamp(min=1e-3)
     for k, start in enumerate(starts):
         torch.lerp(typical, cost[k], _window(known, start, shape), out=cost[k])
-
-
-def box_mean(values: torch.Tensor) -> torch.Tensor:
-    """Mean over the 3^d neighbourhood, (K, [Z,] Y, X); only neighbours inside the grid count.
-
-    An axis of fewer than three cells is left as it is.
-    """
-    width = [3 if n >= 3 else 1 for n in values.shape[1:]]
-    pool = F.avg_pool3d if values.dim() == 4 else F.avg_pool2d
-    margin = [w // 2 for w in width]
-    return pool(values[None], width, stride=1, padding=margin, count_include_pad=False)[0]
-

@@ -9,9 +9,8 @@ so that noise in flat regions is not blown up.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
-from ..core.sampling import precise
+from .box import box_mean
 
 
 def local_contrast(
@@ -26,24 +25,8 @@ def local_contrast(
     image = image.to(torch.float32)
     # numbers near zero keep the variance accurate in single precision
     image = image - image.mean()
-    mean = box(image, radius)
-    variance = (box(image.square(), radius) - mean.square()).clamp_(min=0)
+    mean = box_mean(image[None], radius)[0]
+    variance = (box_mean(image[None].square(), radius)[0] - mean.square()).clamp_(min=0)
     typical = variance.mean() if counts is None else (variance * counts).sum() / counts.sum().clamp(min=1e-6)
     noise = floor**2 * float(typical) + 1e-12
     return (image - mean) / (variance + noise).sqrt_()
-
-
-def box(image: torch.Tensor, radius: int) -> torch.Tensor:
-    """Mean over (2 radius + 1)^d voxels, edge values held; running sums, so the cost does not grow with radius."""
-    # a sum that has run over metal must still tell soft tissue apart
-    exact = precise(image.device)
-    for axis in range(image.dim()):
-        pad = [0] * (2 * image.dim())
-        k = 2 * (image.dim() - 1 - axis)
-        pad[k], pad[k + 1] = radius + 1, radius
-        wide = F.pad(image[None, None], pad, mode="replicate")[0, 0]
-        total = wide.cumsum(dim=axis, dtype=exact)
-        n = image.shape[axis]
-        sums = total.narrow(axis, 2 * radius + 1, n) - total.narrow(axis, 0, n)
-        image = (sums / (2 * radius + 1)).to(image.dtype)
-    return image

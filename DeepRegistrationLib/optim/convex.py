@@ -17,7 +17,8 @@ from collections.abc import Sequence
 import torch
 
 from ..core.sampling import sample_index
-from ..ops.correlation import box_mean, cost_volume, displacement_window
+from ..ops.box import box_mean
+from ..ops.correlation import cost_volume, displacement_window
 
 #: growing weight of the coupling term, in units of feature distance per squared cell
 COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -50,7 +51,7 @@ def coupled_convex(
 
 
 def _smooth(chosen: torch.Tensor) -> torch.Tensor:
-    return box_mean(torch.movedim(chosen, -1, 0))
+    return box_mean(torch.movedim(chosen, -1, 0), 1)
 
 
 def _coupled_argmin(cost: torch.Tensor, window: torch.Tensor, field: torch.Tensor, weight: float) -> torch.Tensor:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import torch
 
 from ..core.sampling import sample_index
+from .adam import Adam
 from .parametric import FlowField, SplineField
 
 Field = SplineField | FlowField
@@ -77,15 +78,13 @@ def optimise(
     report  called with 0..1 every iteration; may raise Cancelled
     """
     coefficients = start.coefficients.clone().requires_grad_(True)
-    adam = torch.optim.Adam([coefficients], lr=level.step, betas=(0.9, 0.99))
+    adam = Adam(coefficients.detach())
     order = torch.Generator().manual_seed(seed)
     offsets = {t.every: _offsets(t.every, len(start.shape), order) for t in level.terms}
     moving = [_with_known(t) for t in level.terms]
     history: list[float] = []
     for i in range(level.iterations):
         report(i / level.iterations)
-        adam.param_groups[0]["lr"] = level.step * (1 - 0.9 * i / level.iterations)
-        adam.zero_grad(set_to_none=True)
         loss = level.smoothness * strain_energy(coefficients, level.knots)
         field = displacement_of(SplineField(start.shape, level.knots, coefficients), level.diffeomorphic)
         for term, features in zip(level.terms, moving, strict=True):
@@ -93,8 +92,8 @@ def optimise(
             loss = loss + term.weight * _dissimilarity(term, features, field, turn[i % len(turn)])
         if level.landmarks is not None:
             loss = loss + level.landmarks.weight * _landmark_distance(level.landmarks, field)
-        loss.backward()
-        adam.step()
+        (gradient,) = torch.autograd.grad(loss, coefficients)
+        adam.step(gradient, level.step * (1 - 0.9 * i / level.iterations))
         history.append(float(loss.detach()))
     return SplineField(start.shape, level.knots, coefficients.detach()), history
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..core.grid import Grid
 from ..core.image import Image
+from ..ops.box import box_maximum, box_minimum
 from ..ops.pyramid import block_average, block_factors
 
 #: voxels looked at to find the intensity window
@@ -150,11 +150,8 @@ def otsu(values: torch.Tensor, bins: int = 128) -> float:
 
 
 def _opening(binary: torch.Tensor) -> torch.Tensor:
-    pool = F.max_pool2d if binary.dim() == 3 else F.max_pool3d
-    kernel = [3 if n >= 3 * _LEAST else 1 for n in binary.shape[1:]]
-    padding = [k // 2 for k in kernel]
-    eroded = -pool(-binary[None], kernel, stride=1, padding=padding)
-    return pool(eroded, kernel, stride=1, padding=padding)[0]
+    reach = [1 if n >= 3 * _LEAST else 0 for n in binary.shape[1:]]
+    return box_maximum(box_minimum(binary, reach), reach)
 
 
 def cropped(scan: Scan, region: torch.Tensor, margin: float) -> tuple[Scan, torch.Tensor]:

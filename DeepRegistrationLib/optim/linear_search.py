@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..core.grid import Grid
 from ..core.image import Image
+from ..ops.box import box_maximum, box_minimum
 from ..ops.gradients import spatial_gradient
 from ..ops.ngf import edge_level, edge_tensor, normalised_gradient
 from ..transforms import Affine
@@ -110,10 +110,7 @@ class TranslationSearch:
         grid: Grid,
         count: int,
     ) -> list[Candidate]:
-        d = grid.dimension
-        pool = F.max_pool2d if d == 2 else F.max_pool3d
-        radius = [min(3, (n - 1) // 2) for n in score.shape]
-        highest = pool(score[None, None], [2 * r + 1 for r in radius], stride=1, padding=radius)[0, 0]
+        highest = box_maximum(score[None], 3)[0]
         peak = torch.where(score >= highest, score, torch.full_like(score, -1.0)).reshape(-1)
         best = torch.topk(peak, min(count, peak.numel()))
         out = []
@@ -137,8 +134,8 @@ def _spectrum(
     values: torch.Tensor, weight: torch.Tensor, region: torch.Tensor, grid: Grid, shape: list[int]
 ) -> _Spectrum:
     # edges are only known where all neighbours are inside the field of view
-    known = _eroded((weight > 0.5).to(torch.float32))
-    useful = known * _grown((region > 0.5).to(torch.float32))
+    known = box_minimum((weight > 0.5).to(torch.float32), 1)
+    useful = known * box_maximum((region > 0.5).to(torch.float32), 1)
     eta = edge_level(spatial_gradient(values, grid.spacing), useful)
     edges = edge_tensor(normalised_gradient(values, grid.spacing, eta)) * useful
     energy = edges.square().sum(dim=0, keepdim=True)
@@ -154,16 +151,6 @@ def _spectrum(
         max(float(energy.sum()), 1e-6),
         float(known.sum()),
     )
-
-
-def _eroded(binary: torch.Tensor) -> torch.Tensor:
-    return 1 - _grown(1 - binary)
-
-
-def _grown(binary: torch.Tensor) -> torch.Tensor:
-    pool = F.max_pool2d if binary.dim() == 3 else F.max_pool3d
-    kernel = [3 if n >= 3 else 1 for n in binary.shape[1:]]
-    return pool(binary[None], kernel, stride=1, padding=[k // 2 for k in kernel])[0]
 
 
 def _good_size(n: int) -> int:

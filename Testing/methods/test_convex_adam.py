@@ -18,7 +18,7 @@ from DeepRegistrationLib.core.problem import RegistrationProblem
 from DeepRegistrationLib.core.result import RegistrationResult
 from DeepRegistrationLib.core.transform import Transform
 from DeepRegistrationLib.methods.deformable.convex_adam import SPEC, _transform
-from DeepRegistrationLib.ops.local_contrast import box
+from DeepRegistrationLib.ops.box import box_mean
 from DeepRegistrationLib.optim.parametric import SplineField
 from DeepRegistrationLib.transforms import Affine, DisplacementField
 
@@ -35,7 +35,7 @@ def noise(grid: Grid, seed: int, blur: int = 1, scale: float = 100.0) -> Image:
     g = torch.Generator().manual_seed(seed)
     data = torch.randn(grid.shape, generator=g)
     for _ in range(2 if blur else 0):
-        data = box(data, blur)
+        data = box_mean(data[None], blur)[0]
     return Image((scale * data / data.std())[None], grid)
 
 
