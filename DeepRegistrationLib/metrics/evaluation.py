@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..core.image import Image
 from ..core.problem import RegistrationProblem
 from ..core.result import RegistrationResult
-from . import similarity as likeness
+from . import likeness
 from .concerns import concerns
 from .consistency import InverseConsistency, inside_grid, inverse_consistency, sample_points
 from .deformation import DeformationStatistics, deformation_statistics, jacobian_of, measured_region

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .landmarks import LandmarkErrors
-from .similarity import NOTE, Similarity
+from .likeness import NOTE, Similarity
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation
