@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .consistency import InverseConsistency, inverse_consistency
     from .deformation import DeformationStatistics, deformation_statistics, jacobian_by_label
-    from .evaluation import Evaluation, evaluate
+    from .evaluation import Evaluation
     from .landmarks import LandmarkErrors, landmark_errors
     from .likeness import Similarity, similarity
+    from .maps import MapSummary
     from .overlap import Overlap, overlap_by_label
+    from .review import Review, evaluate
     from .surface import SurfaceDistances, surface_distances, surface_distances_by_label
 
 #: no name may also be that of a file: loading the file would put itself in the name's place
@@ -26,11 +28,13 @@ _FILES = {
     "Evaluation": "evaluation",
     "InverseConsistency": "consistency",
     "LandmarkErrors": "landmarks",
+    "MapSummary": "maps",
     "Overlap": "overlap",
+    "Review": "review",
     "Similarity": "likeness",
     "SurfaceDistances": "surface",
     "deformation_statistics": "deformation",
-    "evaluate": "evaluation",
+    "evaluate": "review",
     "inverse_consistency": "consistency",
     "jacobian_by_label": "deformation",
     "landmark_errors": "landmarks",
@@ -45,7 +49,9 @@ __all__ = [
     "Evaluation",
     "InverseConsistency",
     "LandmarkErrors",
+    "MapSummary",
     "Overlap",
+    "Review",
     "Similarity",
     "SurfaceDistances",
     "deformation_statistics",

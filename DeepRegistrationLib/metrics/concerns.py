@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _DICE_FALL = 0.01
 _TRE_RISE_MM = 0.5
 _OUTSIDE_PERCENT = 5.0
+_UNCERTAIN_MM = 2.0
 
 
 def concerns(evaluation: Evaluation, grid: Grid) -> Iterator[str]:
@@ -33,6 +34,7 @@ def concerns(evaluation: Evaluation, grid: Grid) -> Iterator[str]:
             f"The inverse misses by up to {inverse.p95:.1f} mm at 95 % of the points, more than a voxel; "
             "use it with care."
         )
+    yield from _uncertainty(evaluation, grid)
 
 
 def _folding(evaluation: Evaluation) -> Iterator[str]:
@@ -83,6 +85,24 @@ def _segments(evaluation: Evaluation) -> Iterator[str]:
         for there, names in lone.items():
             if names:
                 yield f"Only the {there} segmentation holds {', '.join(names)}, so no overlap was measured."
+
+
+def _uncertainty(evaluation: Evaluation, grid: Grid) -> Iterator[str]:
+    """Where the estimate exceeds both 2 mm and a voxel, inside a segment or, without segments, over all."""
+    much = max(_UNCERTAIN_MM, *grid.spacing)
+    estimates = {name: s.uncertainty_mean for name, s in evaluation.segments.items()}
+    for name, mean in estimates.items():
+        if mean is not None and mean > much:
+            yield (
+                f"The alignment inside {name} is uncertain by {mean:.1f} mm on average (an estimate, not a "
+                "probability): look there before you rely on it."
+            )
+    everywhere = evaluation.maps.get("uncertainty")
+    if everywhere is not None and everywhere.mean > much and not any(v is not None for v in estimates.values()):
+        yield (
+            f"The alignment is uncertain by {everywhere.mean:.1f} mm on average over the {evaluation.region} "
+            "(an estimate, not a probability)."
+        )
 
 
 def _percent(value: float) -> str:

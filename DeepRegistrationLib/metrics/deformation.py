@@ -6,6 +6,7 @@ grid are one-sided and say little), and inside a mask where one is given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,10 +19,13 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..core.transform import Transform
 from ..transforms.jacobian import determinant
+from .maps import MapSummary, summarise
 from .overlap import label_array
 
 #: voxels differentiated at once, in double precision
 _BLOCK = 1_000_000
+#: of a segment's determinants: what a box plot draws
+PERCENTILES = (5, 25, 50, 75, 95)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class JacobianStatistics:
 
     folding_percent  share of voxels with det <= 0
     sd_log           standard deviation of log det over det > 0; None where there is none
+    percentiles      the PERCENTILES of det; empty where they were not asked for
     """
 
     voxels: int
@@ -38,6 +43,7 @@ class JacobianStatistics:
     minimum: float
     maximum: float
     mean: float
+    percentiles: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,30 +91,48 @@ def measured_region(grid: Grid, mask: Image | None) -> NDArray[np.bool_]:
     return region
 
 
-def jacobian_statistics(determinants: NDArray[np.float32]) -> JacobianStatistics:
-    """Statistics of any number (at least one) of determinants."""
+def jacobian_statistics(determinants: NDArray[np.float32], percentiles: bool = False) -> JacobianStatistics:
+    """Statistics of any number (at least one) of determinants; the PERCENTILES take a while."""
     values = determinants.ravel()
     positive = values[values > 0]
     return JacobianStatistics(
         voxels=int(values.size),
         folding_percent=100.0 * float(values.size - positive.size) / values.size,
-        sd_log=float(np.std(np.log(positive), dtype=np.float64)) if positive.size else None,
+        sd_log=_spread(np.log(positive)) if positive.size else None,
         minimum=float(values.min()),
         maximum=float(values.max()),
         mean=float(values.mean(dtype=np.float64)),
+        percentiles=tuple(float(v) for v in np.percentile(values, PERCENTILES)) if percentiles else (),
     )
+
+
+def _spread(values: NDArray[np.float32]) -> float:
+    """Standard deviation in double precision, piece by piece."""
+    mean, total = values.mean(dtype=np.float64), 0.0
+    for start in range(0, values.size, _BLOCK):
+        away = values[start : start + _BLOCK] - mean
+        total += float(away @ away)
+    return math.sqrt(total / values.size)
 
 
 def deformation_statistics(
     jacobian: NDArray[np.float32], displacement: torch.Tensor, region: NDArray[np.bool_]
 ) -> DeformationStatistics:
     """Of a Jacobian ([Z,] Y, X) and displacement (d, [Z,] Y, X) mm over the voxels of `region`."""
-    length = displacement.norm(dim=0).numpy()[region]
+    length = summarise(displacement.norm(dim=0).numpy()[region])
+    assert length is not None  # a region holds a voxel, and no transform gives NaN
+    return statistics_of(jacobian, length, region)
+
+
+def statistics_of(
+    jacobian: NDArray[np.float32], length: MapSummary, region: NDArray[np.bool_]
+) -> DeformationStatistics:
+    """The same, of the Jacobian and a summary of |T(x) - x| over the region."""
     return DeformationStatistics(
         jacobian=jacobian_statistics(jacobian[region]),
-        displacement_mean=float(length.mean(dtype=np.float64)),
-        displacement_p95=float(np.percentile(length, 95)),
-        displacement_max=float(length.max()),
+        displacement_mean=length.mean,
+        displacement_p95=length.p95,
+        displacement_max=length.maximum,
     )
 
 
@@ -119,12 +143,18 @@ def jacobian_by_label(
 
     None where the label has no such voxel.
     """
-    values = label_array(segmentation)
-    inner = measured_region(segmentation.grid, None) & (values != 0)
-    order = np.argsort(values[inner], kind="stable")
-    sorted_labels, sorted_jacobian = values[inner][order], jacobian[inner][order]
-    out: dict[int, JacobianStatistics | None] = {}
-    for v in labels:
-        low, high = np.searchsorted(sorted_labels, [v, v + 1])
-        out[v] = jacobian_statistics(sorted_jacobian[low:high]) if high > low else None
+    values, out = jacobian.ravel(), {}
+    for v, voxels in voxels_by_label(segmentation, labels).items():
+        out[v] = jacobian_statistics(values[voxels], percentiles=True) if voxels.size else None
     return out
+
+
+def voxels_by_label(segmentation: Image, labels: Iterable[int]) -> dict[int, NDArray[np.int64]]:
+    """label (not 0) -> numbers, in `ravel` order, of its voxels off the border of the grid."""
+    values = label_array(segmentation)
+    inner = np.flatnonzero(measured_region(segmentation.grid, None) & (values != 0))
+    found = values.ravel()[inner]
+    order = np.argsort(found, kind="stable")
+    inner, found = inner[order], found[order]
+    ends = {v: np.searchsorted(found, [v, v + 1]) for v in labels}
+    return {v: inner[low:high] for v, (low, high) in ends.items()}

@@ -14,11 +14,15 @@ from ..core.transform import Transform
 
 @dataclass(frozen=True)
 class LandmarkErrors:
-    """mm, one number a landmark: before = |x - y|, after = |T(x) - y|."""
+    """mm, one number a landmark: before = |x - y|, after = |T(x) - y|; and where they lie, (N, d) LPS mm:
+    x = `fixed`, y = `moving`, T(x) = `moved`."""
 
     names: tuple[str, ...]
     before: NDArray[np.float64]
     after: NDArray[np.float64]
+    fixed: NDArray[np.float64]
+    moving: NDArray[np.float64]
+    moved: NDArray[np.float64]
 
 
 def landmark_errors(transform: Transform, fixed: PointSet, moving: PointSet) -> LandmarkErrors:
@@ -33,4 +37,11 @@ def landmark_errors(transform: Transform, fixed: PointSet, moving: PointSet) -> 
     x, y = fixed.points.cpu(), moving.points.cpu()
     moved = transform.apply(x).cpu()
     names = tuple(fixed.names) or tuple(moving.names) or tuple(str(k + 1) for k in range(len(fixed)))
-    return LandmarkErrors(names, (x - y).norm(dim=1).numpy(), (moved - y).norm(dim=1).numpy())
+    return LandmarkErrors(
+        names,
+        before=(x - y).norm(dim=1).numpy(),
+        after=(moved - y).norm(dim=1).numpy(),
+        fixed=x.numpy(),
+        moving=y.numpy(),
+        moved=moved.numpy(),
+    )

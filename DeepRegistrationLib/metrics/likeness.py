@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,11 @@ from ..core.image import Image
 
 NOTE = "not a measure of correctness"
 _BINS = 64
+
+#: values turned to double precision at once
+_BLOCK = 1 << 20
+
+Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,13 @@ class Similarity:
 
 def similarity(fixed: Image, moved: Image, region: NDArray[np.bool_] | None = None) -> Similarity:
     """Of two images (C, [Z,] Y, X) on one grid over the voxels of `region` ([Z,] Y, X), or all."""
-    pairs = []
+    correlation, information = [], []
     for c in range(min(fixed.channels, moved.channels)):
         a, b = fixed.data[c].cpu().numpy(), moved.data[c].cpu().numpy()
-        pairs.append((a.ravel(), b.ravel()) if region is None else (a[region], b[region]))
-    return Similarity(_mean([_ncc(a, b) for a, b in pairs]), _mean([_nmi(a, b) for a, b in pairs]))
+        a, b = (a.ravel(), b.ravel()) if region is None else (a[region], b[region])
+        correlation.append(_ncc(a, b))
+        information.append(_nmi(a, b))
+    return Similarity(_mean(correlation), _mean(information))
 
 
 def _mean(values: list[float | None]) -> float | None:
@@ -38,25 +46,36 @@ def _mean(values: list[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _ncc(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
+def _blocks(a: Values, b: Values) -> Iterator[tuple[Values, Values]]:
+    for start in range(0, a.size, _BLOCK):
+        yield a[start : start + _BLOCK], b[start : start + _BLOCK]
+
+
+def _ncc(a: Values, b: Values) -> float | None:
     # the mean is taken out in double precision first: HU have large means and small contrasts
-    x = a - a.mean(dtype=np.float64)
-    y = b - b.mean(dtype=np.float64)
-    size = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / size if size > 0 else None
+    mean_a, mean_b = a.mean(dtype=np.float64), b.mean(dtype=np.float64)
+    aa = bb = ab = 0.0
+    for p, q in _blocks(a, b):
+        x, y = p - mean_a, q - mean_b
+        aa, bb, ab = aa + float(x @ x), bb + float(y @ y), ab + float(x @ y)
+    size = float(np.sqrt(aa * bb))
+    return ab / size if size > 0 else None
 
 
-def _nmi(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
-    if a.min() == a.max() or b.min() == b.max():
+def _nmi(a: Values, b: Values) -> float | None:
+    low_a, high_a, low_b, high_b = a.min(), a.max(), b.min(), b.max()
+    if low_a == high_a or low_b == high_b:
         return None
-    joint = np.bincount(_binned(a) * _BINS + _binned(b), minlength=_BINS * _BINS).reshape(_BINS, _BINS)
-    p = joint / joint.sum()
-    return (_entropy(p.sum(axis=1)) + _entropy(p.sum(axis=0))) / _entropy(p.ravel())
+    joint = np.zeros(_BINS * _BINS, dtype=np.int64)
+    for p, q in _blocks(a, b):
+        place = _binned(p, low_a, high_a) * _BINS + _binned(q, low_b, high_b)
+        joint += np.bincount(place, minlength=_BINS * _BINS)
+    table = joint.reshape(_BINS, _BINS) / joint.sum()
+    return (_entropy(table.sum(axis=1)) + _entropy(table.sum(axis=0))) / _entropy(table.ravel())
 
 
-def _binned(values: NDArray[np.float32]) -> NDArray[np.int64]:
-    low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * (_BINS / (high - low))
+def _binned(values: Values, low: float, high: float) -> NDArray[np.int64]:
+    scaled = (values - float(low)) * (_BINS / (float(high) - float(low)))
     return scaled.astype(np.int64).clip(max=_BINS - 1)
 
 

@@ -16,6 +16,8 @@ Labels = NDArray[np.integer[Any]]
 
 #: labels up to here are counted by position, which is far quicker than sorting
 _COUNTED = 1 << 20
+#: voxels counted at once
+_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,12 @@ def label_counts(labels: Labels) -> dict[int, int]:
     flat = labels.ravel()
     if not flat.size:
         return {}
-    if flat.min() >= 0 and flat.max() < _COUNTED:
-        counts = np.bincount(flat)
+    largest = int(flat.max())
+    if flat.min() >= 0 and largest < _COUNTED:
+        # bincount turns what it gets to 64 bits: piece by piece that takes no memory to speak of
+        counts = np.zeros(largest + 1, dtype=np.int64)
+        for start in range(0, flat.size, _BLOCK):
+            counts += np.bincount(flat[start : start + _BLOCK], minlength=largest + 1)
         present = np.flatnonzero(counts)
         return {int(v): int(counts[v]) for v in present}
     values, numbers = np.unique(flat, return_counts=True)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..core.image import Image
 from ..core.result import RegistrationResult
-from .deformation import JacobianStatistics, jacobian_by_label
-from .overlap import overlap_by_label
+from .deformation import JacobianStatistics, jacobian_statistics, voxels_by_label
+from .overlap import label_array, label_counts, overlap_by_label
 from .surface import SurfaceDistances, surface_distances_by_label
 
 
@@ -23,6 +23,7 @@ class SegmentScores:
     volume_*           ml (mm^2 in 2-D); None where the label is not in that segmentation. moved: inside the
                        fixed image only
     jacobian           over the fixed segment: its mean is the volume in moving / in fixed space
+    uncertainty_mean   mm over the fixed segment, where the result has an uncertainty map
     """
 
     label: int
@@ -34,14 +35,19 @@ class SegmentScores:
     volume_moving: float | None
     volume_moved: float | None
     jacobian: JacobianStatistics | None
+    uncertainty_mean: float | None = None
 
 
 def segment_scores(
-    result: RegistrationResult, jacobian: NDArray[np.float32], moved_segmentation: Image | None = None
+    result: RegistrationResult,
+    jacobian: NDArray[np.float32],
+    moved_segmentation: Image | None = None,
+    uncertainty: NDArray[np.float32] | None = None,
 ) -> dict[str, SegmentScores]:
     """name -> scores of every label in either segmentation of the problem; empty where neither was given.
 
-    jacobian  ([Z,] Y, X) of the transform on the fixed grid
+    jacobian     ([Z,] Y, X) of the transform on the fixed grid
+    uncertainty  ([Z,] Y, X) mm on the fixed grid, where there is one
     """
     problem, grid = result.problem, result.grid
     fixed, moving = problem.fixed_segmentation, problem.moving_segmentation
@@ -53,7 +59,7 @@ def segment_scores(
     labels = sorted(volume_fixed.keys() | volume_moving.keys())
     names = segment_names(labels, fixed, moving)
     on_grid = None if fixed is None else fixed.resampled(grid)
-    by_label = {} if on_grid is None else jacobian_by_label(jacobian, on_grid, labels)
+    by_label = {} if on_grid is None else _within(on_grid, labels, jacobian, uncertainty)
     moved = None
     if moving is not None:
         moved = moved_segmentation or result.moved_segmentation()
@@ -66,7 +72,7 @@ def segment_scores(
             v, *_pair(before, after, v),
             volume_fixed.get(v), volume_moving.get(v),
             volume_moved.get(v, 0.0) if v in volume_moving else None,
-            by_label.get(v),
+            *by_label.get(v, (None, None)),
         )
         for v in labels
     }  # fmt: skip
@@ -104,5 +110,25 @@ def _pair(
 def _volumes(segmentation: Image | None, unit: float) -> Mapping[int, float]:
     if segmentation is None:
         return {}
-    overlap = overlap_by_label(segmentation, segmentation)
-    return {v: o.volume_first * unit for v, o in overlap.items()}
+    unit *= segmentation.grid.voxel_volume
+    return {v: n * unit for v, n in label_counts(label_array(segmentation)).items() if v != 0}
+
+
+def _within(
+    segmentation: Image,
+    labels: list[int],
+    jacobian: NDArray[np.float32],
+    uncertainty: NDArray[np.float32] | None,
+) -> dict[int, tuple[JacobianStatistics | None, float | None]]:
+    """label -> what the maps hold inside it, off the border of the grid."""
+    out: dict[int, tuple[JacobianStatistics | None, float | None]] = {}
+    for v, voxels in voxels_by_label(segmentation, labels).items():
+        if voxels.size:
+            mean = None if uncertainty is None else _mean(uncertainty.ravel()[voxels])
+            out[v] = jacobian_statistics(jacobian.ravel()[voxels], percentiles=True), mean
+    return out
+
+
+def _mean(values: NDArray[np.float32]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean(dtype=np.float64)) if known.size else None

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .deformation import PERCENTILES
 from .landmarks import LandmarkErrors
 from .likeness import NOTE, Similarity
+from .maps import MapSummary
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation
@@ -39,6 +41,7 @@ def as_dictionary(e: Evaluation) -> dict[str, Any]:
             "outside_moving_percent_before": e.outside_percent_before,
         },
         "inverse_consistency": None,
+        "maps": {name: _map(m) for name, m in e.maps.items()},
         "similarity": {
             "note": NOTE,
             **_similarity(e.similarity_before, "before"),
@@ -67,7 +70,14 @@ def _landmarks(errors: LandmarkErrors) -> dict[str, Any]:
         out[f"mean_{when}_mm"] = float(values.mean()) if known else None
         out[f"p95_{when}_mm"] = float(np.percentile(values, 95)) if known else None
         out[f"max_{when}_mm"] = float(values.max()) if known else None
-    return out
+    points = {"fixed": errors.fixed, "moving": errors.moving, "moved": errors.moved}
+    return out | {f"{which}_points": values.tolist() for which, values in points.items()}
+
+
+def _map(m: MapSummary | None) -> dict[str, float] | None:
+    if m is None:
+        return None
+    return {"mean": m.mean, "p50": m.p50, "p95": m.p95, "p99": m.p99, "min": m.minimum, "max": m.maximum}
 
 
 def _segment(s: SegmentScores) -> dict[str, Any]:
@@ -84,11 +94,14 @@ def _segment(s: SegmentScores) -> dict[str, Any]:
     out |= {
         "jacobian_mean": None if j is None else j.mean,
         "jacobian_min": None if j is None else j.minimum,
+        "jacobian_max": None if j is None else j.maximum,
         "volume_change_percent": None if j is None else 100.0 * (j.mean - 1.0),
         "sd_log_jacobian": None if j is None else j.sd_log,
         "folding_percent": None if j is None else j.folding_percent,
     }
-    return out
+    for k, percent in enumerate(PERCENTILES):
+        out[f"jacobian_p{percent}"] = None if j is None else j.percentiles[k]
+    return out | {"uncertainty_mean_mm": s.uncertainty_mean}
 
 
 def _overlap(segments: Iterable[SegmentScores]) -> dict[str, Any]:
@@ -121,7 +134,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def summary_lines(e: Evaluation) -> list[str]:
-    """Landmarks, overlap, deformation, inverse, likeness; then the warnings."""
+    """Landmarks, overlap, deformation, inverse, uncertainty, likeness; then the warnings."""
     numbers = as_dictionary(e)
     lines = []
     marks, overlap, inverse = numbers["landmarks"], numbers["overlap"], numbers["inverse_consistency"]
@@ -142,6 +155,12 @@ def summary_lines(e: Evaluation) -> list[str]:
     if inverse:
         lines.append(
             f"Inverse: back within {inverse['mean_mm']:.3f} mm on average, 95 % {inverse['p95_mm']:.3f} mm"
+        )
+    uncertainty = numbers["maps"].get("uncertainty")
+    if uncertainty:
+        lines.append(
+            f"Uncertainty: {uncertainty['mean']:.2f} mm on average, 95 % below {uncertainty['p95']:.2f} mm "
+            "(an estimate, not a probability)"
         )
     s = numbers["similarity"]
     if s["ncc_after"] is not None and s["ncc_before"] is not None:
