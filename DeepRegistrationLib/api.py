@@ -1,4 +1,4 @@
-"""The console: register, apply, evaluate, methods, describe.
+"""The console: register, apply, evaluate, report, methods, describe.
 
 Importing this loads no torch. Inside the Slicer application `register` leaves the work to a worker process,
 while `apply` and `evaluate` compute, and so load torch, where they are called.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .core.errors import InputError
@@ -91,7 +92,7 @@ def apply(transform: Any, moving: Any, fixed: Any = None, *, labels: bool = Fals
     """
     from .core.image import ImageKind
     from .core.result import RegistrationResult
-    from .jobs.loading import load_image, load_segmentation, load_transform
+    from .jobs.loading import check_dimensions, load_image, load_segmentation, load_transform
     from .jobs.outputs import as_stored
     from .jobs.results import ResultFolder
 
@@ -102,29 +103,97 @@ def apply(transform: Any, moving: Any, fixed: Any = None, *, labels: bool = Fals
         transform = ResultFolder(transform).file("transform")
     if fixed is None:
         raise InputError("The fixed image is missing; its grid says where the voxels of the moved image lie.")
-    onto = load_image(fixed, ImageKind.INTENSITY, "fixed").grid
-    total = load_transform(transform, "transform")
+    target = load_image(fixed, ImageKind.INTENSITY, "fixed")
+    onto = target.grid
+    total = load_transform(transform, "transform", onto)
     image = (
         load_segmentation(moving, "moving") if labels else load_image(moving, ImageKind.INTENSITY, "moving")
     )
-    for name, other in (("transform", total), ("moving image", image)):
-        if other.dimension != onto.dimension:
-            raise InputError(
-                f"The fixed image is {onto.dimension}-D but the {name} is {other.dimension}-D; "
-                "all must have the same number of axes."
-            )
+    check_dimensions({"fixed": target, "transform": total, "moving": image})
     return as_stored(image.resampled(onto, total), image.data.dtype)
 
 
-def evaluate(result: Any) -> Evaluation:
-    """The numbers of a RegistrationResult, or of a folder of results whose inputs still exist."""
+def evaluate(
+    result: Any = None,
+    *,
+    transform: Any = None,
+    fixed: Any = None,
+    moving: Any = None,
+    inverse: Any = None,
+    uncertainty: Any = None,
+    fixed_mask: Any = None,
+    moving_mask: Any = None,
+    fixed_segmentation: Any = None,
+    moving_segmentation: Any = None,
+    fixed_landmarks: Any = None,
+    moving_landmarks: Any = None,
+) -> Evaluation:
+    """The numbers of a result, or of any transform with its images.
+
+    result       a RegistrationResult, or a folder of results whose inputs still exist
+    transform    without a result: fixed to moving points, LPS mm; a path, Transform or SimpleITK transform of
+                 any origin (an ITK B-spline, a composite, a displacement field)
+    inverse      the way back, where there is one
+    uncertainty  a map in mm
+
+    The others are what was aligned; beside a folder of results they replace or add to its inputs.
+    Raises InputError where something is missing, or transform and images do not belong together.
+    """
+    from .core.result import RegistrationResult
+    from .jobs.perform import measure
+    from .jobs.results import ResultFolder
+    from .jobs.review import load_for_review
+
+    inputs = {
+        "transform": transform,
+        "inverse": inverse,
+        "uncertainty": uncertainty,
+        "fixed": fixed,
+        "moving": moving,
+        "fixed_mask": fixed_mask,
+        "moving_mask": moving_mask,
+        "fixed_segmentation": fixed_segmentation,
+        "moving_segmentation": moving_segmentation,
+        "fixed_landmarks": fixed_landmarks,
+        "moving_landmarks": moving_landmarks,
+    }
+    given = {name: value for name, value in inputs.items() if value is not None}
+    if result is None:
+        return measure(load_for_review(given)).evaluation
+    if transform is not None:
+        raise InputError("A result and a transform were both given; give one of them.")
+    if isinstance(result, RegistrationResult):
+        if given:
+            raise InputError(
+                f"The result in memory already has its inputs, but {next(iter(given))!r} was given too; "
+                "leave it out, or give the transform instead of the result."
+            )
+        return measure(result).evaluation
+    folder = result if isinstance(result, ResultFolder) else ResultFolder(result)
+    return measure(folder.result(given)).evaluation
+
+
+def report(result: Any, out: str | os.PathLike[str] | None = None) -> list[Path]:
+    """Write report.html, report.csv and report.json; their paths.
+
+    result  a folder of results, or a RegistrationResult, which is first written to `out` with its inputs
+    out     where to write; the folder of results itself where not given
+
+    Raises InputError, OutputError.
+    """
     from .core.result import RegistrationResult
     from .jobs.results import ResultFolder
-    from .metrics import evaluate as measure
+    from .reports import write_report
 
-    if not isinstance(result, RegistrationResult):
-        result = (result if isinstance(result, ResultFolder) else ResultFolder(result)).result()
-    return measure(result)
+    if isinstance(result, RegistrationResult):
+        if out is None:
+            raise InputError("A result in memory has no folder to write to; give one: out='some/folder'.")
+        from .jobs.perform import save
+
+        save(result, out)
+        return write_report(ResultFolder(out))
+    folder = result if isinstance(result, ResultFolder) else ResultFolder(result)
+    return write_report(folder, out=None if out is None else Path(os.path.expanduser(os.fspath(out))))
 
 
 def methods() -> list[MethodSpec]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError
 from .inputs import add_inputs, given_inputs
+from .terminal import progress_bar
 
 if TYPE_CHECKING:
-    from ..core.result import RegistrationResult
+    from ..metrics import Evaluation
 
 NAME = "evaluate"
 HELP = "Measure a folder of results, or a transform with its images: landmarks, overlap, folding, inverse."
@@ -20,46 +21,60 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", nargs="?", metavar="DIR", help="folder of results; files below replace its inputs"
     )
-    parser.add_argument("--transform", metavar="FILE", help="fixed to moving, where no folder is given")
+    parser.add_argument(
+        "--transform", metavar="FILE", help="fixed to moving, of any origin, where no folder is given"
+    )
     parser.add_argument("--inverse", metavar="FILE", help="moving to fixed")
+    parser.add_argument("--uncertainty", metavar="FILE", help="a map in mm")
     add_inputs(parser, required=False, without=("initial_transform",))
+    parser.add_argument(
+        "--out", metavar="DIR", help="also write maps, moved image and numbers there, for `report`"
+    )
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     from ..jobs.outputs import plain
-    from ..metrics import evaluate
 
-    evaluation = evaluate(_result(options))
+    evaluation = _evaluation(options)
     numbers = plain(evaluation.to_dict())
     if options.json:
         print(json.dumps(numbers))
     else:
         print("\n".join([*evaluation.summary_lines(), *_segment_lines(numbers.get("segments") or {})]))
+        if options.out is not None:
+            print(f"Written to {options.out}")
     return 0
 
 
-def _result(options: argparse.Namespace) -> RegistrationResult:
-    inputs = given_inputs(options)
-    if options.folder is not None:
-        from ..jobs.results import ResultFolder
+def _evaluation(options: argparse.Namespace) -> Evaluation:
+    from ..api import evaluate
 
-        if options.transform or options.inverse:
-            raise InputError("A folder and --transform were both given; give one of them.")
-        return ResultFolder(options.folder).result(inputs)
-    if options.transform is None:
+    inputs = given_inputs(options)
+    for name in ("transform", "inverse", "uncertainty"):
+        if getattr(options, name) is not None:
+            inputs[name] = getattr(options, name)
+    if options.folder is None and options.transform is None:
         raise InputError(
             "There is nothing to evaluate; give a folder of results, or --transform, --fixed and --moving."
         )
-    from ..core.result import RegistrationResult
-    from ..jobs.loading import load_problem, load_transform
+    if options.folder is not None and options.transform is not None:
+        raise InputError("A folder and --transform were both given; give one of them.")
+    if options.out is not None:
+        return _written(options.folder, inputs, options.out)
+    return evaluate(options.folder, **inputs)
 
-    inverse = None if options.inverse is None else load_transform(options.inverse, "inverse")
-    return RegistrationResult(
-        problem=load_problem(inputs),
-        transform=load_transform(options.transform, "transform"),
-        inverse=inverse,
-    )
+
+def _written(folder: str | None, inputs: dict[str, str], out: str) -> Evaluation:
+    from ..jobs.results import ResultFolder
+    from ..jobs.review import ReviewRequest, perform_review
+
+    made: dict[str, Any] = {}
+    if folder is not None:
+        result = ResultFolder(folder)
+        inputs, made = {**result.inputs, **inputs}, result.provenance
+    with progress_bar() as progress:
+        return perform_review(ReviewRequest(inputs, provenance=made), out, progress).evaluation
 
 
 def _segment_lines(segments: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ the edge is large, as after an affine pre-alignment, so that Slicer could not in
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,15 @@ _DENSE_ENDINGS = (".h5", ".hdf5")
 #: samples along each cell of a B-spline's control lattice where no grid is given, and the most along an axis
 _SAMPLES_A_CELL = 8
 _MOST_SAMPLES = 256
+#: mm, below any bending
+_NOTHING = 1e-3
 
 
 def read_transform(path: AnyPath, grid: Grid | None = None) -> Transform:
     """T: fixed-space to moving-space LPS mm, from an ITK transform file or a displacement field image.
 
-    grid  where a B-spline is sampled; by default its own domain, finely
+    grid  where kinds of transform that have no counterpart here (B-splines) are sampled, exactly at its voxel
+          centres; by default B-splines are sampled on their own domain, finely
 
     Raises InputError for a missing or damaged file and for kinds of transform that are not known here.
     """
@@ -159,27 +163,60 @@ def to_sitk_transform(transform: Transform, grid: Grid | None = None) -> sitk.Tr
 def from_sitk_transform(transform: sitk.Transform, grid: Grid | None = None) -> Transform:
     """The same map as a Transform of this library; see `read_transform` for `grid`.
 
-    Raises InputError for kinds other than linear ones, displacement fields, B-splines and their compositions.
+    Linear ones, displacement fields and their compositions are taken over as they are, B-splines are sampled;
+    other kinds can only be sampled on a `grid`. Raises InputError for those where none is given.
     """
-    transform = transform.Downcast()
     d = transform.GetDimension()
     if d not in (2, 3):
         raise InputError(f"A transform of 2 or 3 dimensions is wanted, but this one has {d}.")
+    leaves = list(_leaves(transform))
+    if grid is not None and grid.dimension == d and not all(_has_counterpart(leaf) for leaf in leaves):
+        return _on_grid(transform, leaves, grid)
+    return compose(*map(_from_leaf, leaves)) if leaves else Affine.identity(d)
+
+
+def _leaves(transform: sitk.Transform) -> Iterator[sitk.Transform]:
+    """The parts of a composition, also of compositions within it; what acts first comes first."""
+    transform = transform.Downcast()
     if isinstance(transform, sitk.CompositeTransform):
-        count = transform.GetNumberOfTransforms()
-        if count == 0:
-            return Affine.identity(d)
-        parts = [from_sitk_transform(transform.GetNthTransform(k), grid) for k in reversed(range(count))]
-        return compose(*parts)
-    if isinstance(transform, sitk.DisplacementFieldTransform):
-        return field_from_sitk(transform.GetDisplacementField())
-    if isinstance(transform, sitk.BSplineTransform):
-        return _sampled(transform, grid or _spline_grid(transform))
-    if transform.IsLinear():
-        return _affine_from_sitk(transform)
-    raise InputError(
-        f"A transform of the kind {transform.GetName()} is not known here; export it as a field."
-    )
+        for k in reversed(range(transform.GetNumberOfTransforms())):  # ITK applies the one added last first
+            yield from _leaves(transform.GetNthTransform(k))
+    else:
+        yield transform
+
+
+def _has_counterpart(leaf: sitk.Transform) -> bool:
+    return isinstance(leaf, sitk.DisplacementFieldTransform) or leaf.IsLinear()
+
+
+def _from_leaf(leaf: sitk.Transform) -> Transform:
+    if isinstance(leaf, sitk.DisplacementFieldTransform):
+        return field_from_sitk(leaf.GetDisplacementField())
+    if isinstance(leaf, sitk.BSplineTransform):
+        return _sampled(leaf, _spline_grid(leaf))
+    if leaf.IsLinear():
+        return _affine_from_sitk(leaf)
+    raise InputError(f"A transform of the kind {leaf.GetName()} is not known here; export it as a field.")
+
+
+def _on_grid(transform: sitk.Transform, leaves: Sequence[sitk.Transform], grid: Grid) -> Transform:
+    """T = A(x + v(x)): A all linear parts of T, v sampled on `grid`; exact at its voxel centres, A outside.
+
+    Sampling T itself would leave points outside the grid where they are, far from their neighbours inside.
+    """
+    sampled = _sampled(transform, grid)
+    linear = [_affine_from_sitk(leaf) for leaf in leaves if leaf.IsLinear()]
+    v, total = sampled.field, None
+    if linear:
+        total = as_affine(compose(*linear))
+        back = as_affine(total.inverse().transform)
+        v = torch.einsum("wk,k...->w...", back.matrix.to(torch.float32), v) + back.displacement(grid)
+    bent = [leaf for leaf in leaves if isinstance(leaf, sitk.BSplineTransform)]
+    if float(v.abs().max()) < _NOTHING and any(np.abs(b.GetParameters()).max() > _NOTHING for b in bent):
+        raise InputError(
+            "The B-spline covers nothing of the image it is wanted for; choose the one it was computed for."
+        )
+    return DisplacementField(v, grid) if total is None else compose(DisplacementField(v, grid), total)
 
 
 def as_affine(transform: Transform) -> Affine:

@@ -8,15 +8,15 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import Cancelled, InputError
 from ..core.progress import ProgressReport
 from .events import Event
-from .failures import error_from
+from .failures import cancelled, error_from
 from .folder import JobFolder
 from .loading import INPUTS
+from .outputs import write_input
 from .results import ResultFolder
 from .runner import Runner, RunningJob
 
@@ -79,7 +79,7 @@ def wait(job: RunningJob, progress: Listener | None = None, idle: Callable[[], N
             time.sleep(_PACE)
     except KeyboardInterrupt:
         job.cancel()
-        raise Cancelled() from None
+        raise Cancelled(cancelled(job.folder.task)) from None
     except BaseException:
         job.cancel()
         raise
@@ -100,7 +100,7 @@ def _export(request: Request, folder: JobFolder) -> bool:
         if isinstance(value, (str, os.PathLike)):
             paths[name] = os.path.abspath(os.path.expanduser(os.fspath(value)))
         else:
-            paths[name] = _export_object(name, value, folder.path)
+            paths[name] = write_input(name, value, folder.path)
             objects = True
     folder.write_problem(
         {
@@ -114,25 +114,3 @@ def _export(request: Request, folder: JobFolder) -> bool:
         }
     )
     return objects
-
-
-def _export_object(name: str, value: Any, folder: Path) -> str:
-    from .. import io
-    from ..core.image import ImageKind
-    from . import loading
-
-    if name == "initial_transform":
-        transform = loading.load_transform(value, name)
-        file = name + (".tfm" if transform.is_linear else ".h5")  # .h5 keeps the parts of a composition
-        io.write_transform(transform, folder / file)
-    elif name.endswith("landmarks"):
-        file = f"{name}.mrk.json"
-        io.write_points(loading.load_points(value, name), folder / file)
-    elif name.endswith("segmentation"):
-        file = f"{name}.seg.nrrd"
-        io.write_segmentation(loading.load_segmentation(value, name), folder / file)
-    else:
-        file = f"{name}.nrrd"
-        kind = ImageKind.MASK if name.endswith("mask") else ImageKind.INTENSITY
-        io.write_image(loading.load_image(value, kind, name), folder / file)
-    return file

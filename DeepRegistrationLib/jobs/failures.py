@@ -16,16 +16,21 @@ _BY_CATEGORY: dict[str, type[DeepRegistrationError]] = {
 }
 
 
-def describe_error(error: BaseException) -> tuple[str, str]:
-    """(category, sentence) of an exception; see events.CATEGORIES."""
+def cancelled(task: str) -> str:
+    """The sentence for a job of that task (see folder.TASKS) that the user ended."""
+    return str(Cancelled()) if task == "registration" else f"The {task} was cancelled."
+
+
+def describe_error(error: BaseException, task: str = "registration") -> tuple[str, str]:
+    """(category, sentence) of an exception during a `task`; see events.CATEGORIES."""
     for category, kind in _BY_CATEGORY.items():
         if isinstance(error, kind):
             return category, str(error)
     if isinstance(error, KeyboardInterrupt):
-        return "cancelled", str(Cancelled())
+        return "cancelled", cancelled(task)
     if is_out_of_memory(error):
         return "memory", (
-            "The computer ran out of memory during the registration; crop or resample the images, "
+            f"The computer ran out of memory during the {task}; crop or resample the images, "
             "or close other programs, and run again."
         )
     if isinstance(error, DeepRegistrationError):
@@ -36,7 +41,7 @@ def describe_error(error: BaseException) -> tuple[str, str]:
         return "crash", f"A Python package is missing ({said}); install it and run again."
     return (
         "crash",
-        f"The registration failed because of an error in the program ({said}); the log has the details.",
+        f"The {task} failed because of an error in the program ({said}); the log has the details.",
     )
 
 
@@ -45,8 +50,10 @@ def error_from(category: str, text: str) -> DeepRegistrationError:
     return _BY_CATEGORY.get(category, DeepRegistrationError)(text)
 
 
-def describe_exit(code: int | None, log: str, memory_ran_out: bool) -> tuple[str, str]:
-    """(category, sentence) of a worker that ended in the middle of a job.
+def describe_exit(
+    code: int | None, log: str, memory_ran_out: bool, task: str = "registration"
+) -> tuple[str, str]:
+    """(category, sentence) of a worker that ended in the middle of a `task`.
 
     code            as subprocess gives it: negative for a signal
     log             what it had written
@@ -54,12 +61,12 @@ def describe_exit(code: int | None, log: str, memory_ran_out: bool) -> tuple[str
     """
     if memory_ran_out:
         return "memory", (
-            "The system ended the registration because the computer ran out of memory; crop or resample the "
+            f"The system ended the {task} because the computer ran out of memory; crop or resample the "
             "images, or close other programs, and run again."
         )
     if code is not None and -code in (getattr(signal, "SIGKILL", 9), signal.SIGTERM):
         return "killed", (
-            f"The registration process was ended from outside (signal {-code}); if nobody did that, "
+            f"The {task} process was ended from outside (signal {-code}); if nobody did that, "
             "the computer may have run out of memory. Run again, with smaller images if it happens twice."
         )
     last = _last_error(log)
@@ -68,10 +75,10 @@ def describe_exit(code: int | None, log: str, memory_ran_out: bool) -> tuple[str
             name = signal.Signals(-code).name
         except ValueError:
             name = f"signal {-code}"
-        return "crash", f"The registration process crashed ({name}{last}); the log has the details."
+        return "crash", f"The {task} process crashed ({name}{last}); the log has the details."
     return (
         "crash",
-        f"The registration process stopped unexpectedly (exit code {code}{last}); the log has the details.",
+        f"The {task} process stopped unexpectedly (exit code {code}{last}); the log has the details.",
     )
 
 

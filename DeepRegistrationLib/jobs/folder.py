@@ -15,6 +15,8 @@ from typing import Any
 from ..core.errors import InputError, OutputError
 from .processes import is_alive
 
+#: value of "task" in problem.json -> what a user calls it
+TASKS = {"register": "registration", "review": "review"}
 _PREFIX = "DeepRegistration-"
 _OWNER = "owner.json"
 #: a folder this old is stale even where its owner's process number is in use again
@@ -56,7 +58,9 @@ class JobFolder:
         return self.path / "log.txt"
 
     def write_problem(self, problem: Mapping[str, Any]) -> None:
-        """problem.json: method, preset, values, device, seed, threads, inputs (relative or full paths)."""
+        """problem.json. A registration has method, preset, values, device, seed, threads; a review has "task":
+        "review" and what review.request_of reads. Either has inputs: name -> relative or full path.
+        """
         text = json.dumps(problem, indent=2, allow_nan=False)
         (self.path / "problem.json").write_text(text + "\n", encoding="utf-8")
 
@@ -68,11 +72,19 @@ class JobFolder:
             raise InputError(
                 f"The job in {str(self.path)!r} cannot be read ({error}); submit it again."
             ) from None
-        if not isinstance(found, dict) or not isinstance(found.get("inputs"), dict) or "method" not in found:
-            raise InputError(
-                f"problem.json in {str(self.path)!r} lacks 'method' or 'inputs'; submit the job again."
-            )
-        return found
+        lacking = _lacking(found)
+        if lacking:
+            raise InputError(f"problem.json in {str(self.path)!r} {lacking}; submit the job again.")
+        content: dict[str, Any] = found
+        return content
+
+    @property
+    def task(self) -> str:
+        """What a user calls the work ordered here, for sentences about it."""
+        try:
+            return TASKS[task_of(self.read_problem())]
+        except InputError:
+            return TASKS[task_of({})]
 
     def inputs(self) -> dict[str, str]:
         """Input name -> full path; those that are null are left out."""
@@ -81,6 +93,26 @@ class JobFolder:
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def task_of(problem: Mapping[str, Any]) -> str:
+    """A key of TASKS; what a problem asks for that says nothing is a registration."""
+    return str(problem.get("task") or "register")
+
+
+def _lacking(problem: Any) -> str:
+    """What is wrong with the content of problem.json; "" where nothing is."""
+    inputs = problem.get("inputs") if isinstance(problem, dict) else None
+    if not isinstance(inputs, dict):
+        return "lacks 'inputs'"
+    task = task_of(problem)
+    if task not in TASKS:
+        return f"asks for {task!r}, but a worker can do {' and '.join(TASKS)}"
+    if task == "register" and "method" not in problem:
+        return "lacks 'method'"
+    if task == "review" and not inputs.get("transform"):
+        return "lacks the input 'transform'"
+    return ""
 
 
 def remove_stale(base: Path) -> None:

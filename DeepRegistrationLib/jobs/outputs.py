@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     import torch
 
     from ..core.image import Image
+    from ..core.problem import RegistrationProblem
     from ..core.result import RegistrationResult
     from ..metrics import Evaluation
 
 #: begin of the name of the folder in which outputs are gathered; the number of the process follows
 _STAGING = ".unfinished-"
+#: a folder that has it holds a whole result
+_LAST = "provenance.json"
 
 
 def write_outputs(
@@ -37,46 +40,132 @@ def write_outputs(
     inputs: Mapping[str, str] | None = None,
     moved: Image | None = None,
     moved_segmentation: Image | None = None,
+    jacobian: Image | None = None,
+    keep_inputs: bool = False,
 ) -> dict[str, str]:
     """Write transform, moved image, labels, Jacobian, maps and numbers; output name -> file name in `folder`.
 
     A linear transform is `transform.tfm`; another is `transform.nrrd`, a displacement field in LPS mm from
     fixed to moving, sampled on the fixed grid. The inverse is sampled on the moving grid. Volumes are
     .nii.gz, or uncompressed .nrrd with `compressed=False`. `inputs` (input name -> path) goes into
-    provenance.json. `moved` and `moved_segmentation` are the result's own, where the caller has computed them
-    already.
+    provenance.json; with `keep_inputs` the images themselves are written too. `moved`, `moved_segmentation`
+    and `jacobian` are the result's own, where the caller has computed them already.
 
-    Everything is written beside the target first and then renamed, the provenance last; files of an earlier
-    result that this one lacks are removed. Raises OutputError; nothing half-written is left then.
+    Whole or not at all, see `all_or_nothing`. Raises OutputError.
+    """
+    with all_or_nothing(folder) as (staging, files):
+        files |= _write_transforms(result, staging)
+        volumes = {"jacobian": jacobian or result.jacobian(), **result.maps}
+        files |= write_images(
+            result,
+            volumes,
+            staging,
+            moved=moved or result.moved(),
+            moved_segmentation=moved_segmentation or _moved_segmentation(result),
+            compressed=compressed,
+        )
+        kept = write_inputs(result.problem, staging) if keep_inputs else {}
+        place = os.path.expanduser(os.fspath(folder))
+        inputs = {**(inputs or {}), **{name: os.path.join(place, file) for name, file in kept.items()}}
+        record(result, evaluation, staging, files, inputs=inputs, kept=kept)
+    return files
+
+
+def write_images(
+    result: RegistrationResult,
+    maps: Mapping[str, Image],
+    folder: Path,
+    *,
+    moved: Image | None,
+    moved_segmentation: Image | None,
+    compressed: bool,
+) -> dict[str, str]:
+    """Moved image, moved labels and maps, each under its name; output name -> file name."""
+    volumes = dict(maps)
+    if moved is not None:
+        volumes["moved"] = as_stored(moved, result.problem.moving.data.dtype)
+    if moved_segmentation is not None:
+        volumes["segmentation"] = moved_segmentation
+    return _write_volumes(volumes, folder, ".nii.gz" if compressed else ".nrrd")
+
+
+def record(
+    result: RegistrationResult,
+    evaluation: Evaluation | None,
+    folder: Path,
+    files: dict[str, str],
+    *,
+    inputs: Mapping[str, str] | None = None,
+    kept: Mapping[str, str] | None = None,
+    made: Mapping[str, Any] | None = None,
+) -> None:
+    """metrics.json and provenance.json, which join `files`.
+
+    kept  input name -> file name in the folder, of inputs written beside the outputs
+    made  how the result came about, where not as `result.provenance` has it
+    """
+    if evaluation is not None:
+        files["metrics"] = _write_json(folder / "metrics.json", evaluation.to_dict())
+    values = provenance_dict(result, files, inputs, made)
+    files["provenance"] = _write_json(folder / _LAST, {**values, **({"kept": dict(kept)} if kept else {})})
+
+
+def write_inputs(problem: RegistrationProblem, folder: Path) -> dict[str, str]:
+    """Every input of a problem as a file; input name -> file name."""
+    given = {name: value for name, value in vars(problem).items() if value is not None}
+    return {name: write_input(name, value, folder) for name, value in given.items()}
+
+
+def write_input(name: str, value: Any, folder: Path) -> str:
+    """An input that is no file yet (see loading.INPUTS and RESULT_INPUTS) as one; its name in `folder`."""
+    from .. import io
+    from ..core.image import ImageKind
+    from . import loading
+
+    if name.endswith("transform") or name == "inverse":
+        transform = loading.load_transform(value, name)
+        file = name + (".tfm" if transform.is_linear else ".h5")  # .h5 keeps the parts of a composition
+        io.write_transform(transform, folder / file)
+    elif name.endswith("landmarks"):
+        file = f"{name}.mrk.json"
+        io.write_points(loading.load_points(value, name), folder / file)
+    elif name.endswith("segmentation"):
+        file = f"{name}.seg.nrrd"
+        io.write_segmentation(loading.load_segmentation(value, name), folder / file)
+    else:
+        file = f"{name}.nrrd"
+        kind = ImageKind.MASK if name.endswith("mask") else ImageKind.INTENSITY
+        io.write_image(loading.load_image(value, kind, name), folder / file)
+    return file
+
+
+@contextlib.contextmanager
+def all_or_nothing(folder: str | os.PathLike[str]) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder to write into, and a dictionary to enter what was written: output name -> file name in it.
+
+    It lies in `folder`; when the block ends well its files are renamed into `folder`, the provenance last,
+    and files of an earlier result that this one lacks are removed. Raises OutputError where writing fails;
+    nothing half-written is left then.
     """
     with output_folder(folder) as target:
         earlier = _files_of_earlier_result(target)
         staging = None
+        files: dict[str, str] = {}
         try:
             _remove_abandoned(target)
             staging = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{os.getpid()}-", dir=target))
-            files = _write_transforms(result, staging)
-            volumes = {"moved": as_stored(moved or result.moved(), result.problem.moving.data.dtype)}
-            volumes |= {"jacobian": result.jacobian(), **result.maps}
-            if result.problem.moving_segmentation is not None:
-                volumes["segmentation"] = moved_segmentation or result.moved_segmentation()
-            files |= _write_volumes(volumes, staging, ".nii.gz" if compressed else ".nrrd")
-            if evaluation is not None:
-                files["metrics"] = _write_json(staging / "metrics.json", evaluation.to_dict())
-            files["provenance"] = _write_json(
-                staging / "provenance.json", provenance_dict(result, files, inputs)
-            )
-            for name in files.values():
+            yield staging, files
+            written = {path.name for path in staging.iterdir()}
+            for name in [*sorted(written - {_LAST}), *({_LAST} & written)]:
                 os.replace(staging / name, target / name)
         except (OSError, OutputError) as error:
             raise writing_failed(target, error, staging) from error
         finally:
             if staging is not None:
                 shutil.rmtree(staging, ignore_errors=True)
-    for name in earlier - set(files.values()):
+    for name in earlier - written:
         with contextlib.suppress(OSError):
             (target / name).unlink()
-    return files
 
 
 def _write_transforms(result: RegistrationResult, folder: Path) -> dict[str, str]:
@@ -85,6 +174,10 @@ def _write_transforms(result: RegistrationResult, folder: Path) -> dict[str, str
     if result.inverse is not None:
         files["inverse"] = _write_transform(result.inverse, folder, "inverse", problem.moving.grid)
     return files
+
+
+def _moved_segmentation(result: RegistrationResult) -> Image | None:
+    return None if result.problem.moving_segmentation is None else result.moved_segmentation()
 
 
 def _write_volumes(volumes: Mapping[str, Image], folder: Path, suffix: str) -> dict[str, str]:
@@ -117,10 +210,14 @@ def as_stored(image: Image, dtype: torch.dtype) -> Image:
 
 
 def provenance_dict(
-    result: RegistrationResult, files: Mapping[str, str], inputs: Mapping[str, str] | None = None
+    result: RegistrationResult,
+    files: Mapping[str, str],
+    inputs: Mapping[str, str] | None = None,
+    made: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What provenance.json holds."""
-    made = asdict(result.provenance) if result.provenance else {}
+    """What provenance.json holds; `made` as in `record`."""
+    if made is None:
+        made = asdict(result.provenance) if result.provenance else {}
     segmentation = result.problem.moving_segmentation
     names = {} if segmentation is None else segmentation.names
     return {
@@ -225,8 +322,9 @@ def _remove_abandoned(folder: Path) -> None:
 def _files_of_earlier_result(folder: Path) -> set[str]:
     """Names of the files that a result written here before has said to be its own."""
     try:
-        with open(folder / "provenance.json", encoding="utf-8") as file:
-            named = json.load(file)["files"].values()
+        with open(folder / _LAST, encoding="utf-8") as file:
+            found = json.load(file)
+        named = [*found["files"].values(), *found.get("kept", {}).values()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()
     return {name for name in named if isinstance(name, str) and name == os.path.basename(name)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,12 @@ from .outputs import output_folder, write_outputs
 if TYPE_CHECKING:
     from ..core.progress import Progress
     from ..core.result import RegistrationResult
-    from ..metrics import Evaluation
+    from ..metrics import Evaluation, Review
 
 #: shares of the progress bar
-_READ, _REGISTERED, _MOVED, _MEASURED = 0.03, 0.85, 0.88, 0.95
+_READ, _REGISTERED, _MEASURED = 0.03, 0.85, 0.95
+#: the map that every registration leaves
+_MAPS = ("jacobian",)
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """files: output name -> file name in the folder."""
+    """files: output name -> file name in the folder; messages: sentences the user should read."""
 
     result: RegistrationResult
     evaluation: Evaluation
     files: Mapping[str, str]
+    messages: Sequence[str] = ()
 
 
 def register(request: Request, progress: Progress | None = None) -> RegistrationResult:
@@ -60,32 +63,54 @@ def perform(
     Raises InputError, OutputError, DeviceMemoryError, Cancelled.
     """
     from ..core.progress import Progress
-    from ..metrics import evaluate
 
     progress = progress or Progress()
     # a folder that refuses is better found before minutes of work than after
     with using_threads(request.threads), output_folder(folder):
         result = _register(request, progress, end=_REGISTERED)
-        progress.update(_REGISTERED, "Moving the images")
-        moved = result.moved()
-        labels = None if result.problem.moving_segmentation is None else result.moved_segmentation()
-        progress.update(_MOVED, "Measuring")
-        evaluation = evaluate(result, moved=moved, moved_segmentation=labels)
+        seen = measure(result, progress.part(_REGISTERED, _MEASURED))
         progress.update(_MEASURED, "Writing")
         files = write_outputs(
             result,
-            evaluation,
+            seen.evaluation,
             folder,
             compressed=compressed,
-            inputs=_paths(request.inputs),
-            moved=moved,
-            moved_segmentation=labels,
+            inputs=paths_of(request.inputs),
+            moved=seen.moved,
+            moved_segmentation=seen.moved_segmentation,
+            jacobian=seen.maps["jacobian"],
         )
     progress.update(1.0, "Finished")
-    return Outcome(result, evaluation, files)
+    messages = result.provenance.messages if result.provenance else ()
+    return Outcome(result, seen.evaluation, files, messages)
 
 
-def _paths(inputs: Mapping[str, Any]) -> dict[str, str]:
+def measure(result: RegistrationResult, progress: Progress | None = None) -> Review:
+    """The numbers of a result, and the images that a registration leaves. Raises InputError, Cancelled."""
+    from ..metrics.review import review
+
+    return review(result, _MAPS, progress)
+
+
+def save(result: RegistrationResult, folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Measure a result that is in memory and leave it in `folder` with its inputs, so that the folder can be
+    read back, reviewed and reported; output name -> file name. Raises InputError, OutputError.
+    """
+    with output_folder(folder):
+        seen = measure(result)
+        return write_outputs(
+            result,
+            seen.evaluation,
+            folder,
+            moved=seen.moved,
+            moved_segmentation=seen.moved_segmentation,
+            jacobian=seen.maps["jacobian"],
+            keep_inputs=True,
+        )
+
+
+def paths_of(inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Those inputs that are files."""
     return {name: os.fspath(value) for name, value in inputs.items() if isinstance(value, (str, os.PathLike))}
 
 

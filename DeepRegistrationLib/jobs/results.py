@@ -5,14 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError
+from .loading import INPUTS
 
 if TYPE_CHECKING:
-    from ..core.result import RegistrationResult
+    from ..core.result import Provenance, RegistrationResult
+
+#: outputs that are computed from a result; every other image in a folder is a map that came with it
+COMPUTED = (
+    "moved",
+    "segmentation",
+    "jacobian",
+    "log-jacobian",
+    "displacement",
+    "inverse-consistency",
+)
+_NO_MAPS = (*COMPUTED, "transform", "inverse", "metrics", "provenance")
 
 
 class ResultFolder:
@@ -54,20 +67,49 @@ class ResultFolder:
             raise InputError(f"The result in {str(self.path)!r} has no {name}; it has {there}.")
         return self.path / self.files[name]
 
-    def result(self, inputs: Mapping[str, Any] | None = None) -> RegistrationResult:
-        """The result with its images, which are read again; `inputs` replaces or adds some of them."""
-        from ..core.result import RegistrationResult
-        from .loading import load_problem, load_transform
+    @property
+    def maps(self) -> dict[str, Path]:
+        """Id -> file of the maps that came with the result (uncertainty ...), not those computed from it."""
+        there = {name: self.path / file for name, file in self.files.items() if name not in _NO_MAPS}
+        return {name: path for name, path in there.items() if path.is_file()}
 
-        recorded = dict(self.provenance.get("inputs", {}))
-        problem = load_problem({**recorded, **{k: v for k, v in (inputs or {}).items() if v is not None}})
-        inverse = load_transform(self.file("inverse"), "inverse") if "inverse" in self.files else None
-        return RegistrationResult(
-            problem=problem,
-            transform=load_transform(self.file("transform"), "transform"),
-            inverse=inverse,
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Everything needed to review the result again: input name -> path (see loading.load_result)."""
+        found = dict(self.provenance.get("inputs", {}))
+        here = {**self.provenance.get("kept", {}), **self.files}
+        for name in (*INPUTS, "transform", "inverse"):
+            if name in here and (self.path / here[name]).is_file():
+                found[name] = str(self.path / here[name])
+        if "uncertainty" in self.maps:
+            found["uncertainty"] = str(self.maps["uncertainty"])
+        return found
+
+    def result(self, inputs: Mapping[str, Any] | None = None) -> RegistrationResult:
+        """The result with its images and maps, which are read again; `inputs` replaces or adds some of them."""
+        from .loading import load_map, load_result
+
+        given = {name: value for name, value in (inputs or {}).items() if value is not None}
+        if "transform" not in self.inputs:
+            self.file("transform")  # says what is missing
+        result = load_result({**self.inputs, **given})
+        others = {name: path for name, path in self.maps.items() if name != "uncertainty"}
+        return replace(
+            result,
+            maps={**result.maps, **{n: load_map(path, n, result.grid) for n, path in others.items()}},
             tables=self.provenance.get("tables", {}),
+            provenance=self._made(),
         )
+
+    def _made(self) -> Provenance | None:
+        """How the transform came about, where that is known in full."""
+        from ..core.result import Provenance
+
+        known = {f.name: self.provenance[f.name] for f in fields(Provenance) if f.name in self.provenance}
+        try:
+            return Provenance(**known)
+        except TypeError:
+            return None
 
     def _json(self, name: str) -> dict[str, Any]:
         try:

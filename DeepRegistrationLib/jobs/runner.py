@@ -17,9 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from ..core.errors import Cancelled
 from .events import END_OF_LOG, Event, decode, error_event
-from .failures import describe_exit, oom_kills
+from .failures import cancelled, describe_exit, oom_kills
 from .folder import JobFolder
 from .processes import end_tree, start
 
@@ -67,7 +66,7 @@ class RunningJob:
             running = not self._closed
             self._events = deque(e for e in self._events if not e.is_last)
             self._closed = True
-            self._events.append(error_event("cancelled", str(Cancelled())))
+            self._events.append(error_event("cancelled", cancelled(self.folder.task)))
         if running and self._worker is not None:
             self._worker.end()
 
@@ -124,7 +123,8 @@ class Runner:
                 return job
             if worker.give(job):
                 return job
-        job._receive(error_event("crash", "The registration process ended before it could start; run again."))
+        said = f"The {folder.task} process ended before it could start; run again."
+        job._receive(error_event("crash", said))
         return job
 
     def close(self) -> None:
@@ -249,7 +249,8 @@ class _Worker:
             job, self.job = self.job, None
         if job is not None:
             ran_out = oom_kills() > self._kills_before
-            job._receive(error_event(*describe_exit(self._process.poll(), job.log_text(), ran_out)))
+            said = describe_exit(self._process.poll(), job.log_text(), ran_out, job.folder.task)
+            job._receive(error_event(*said))
 
 
 def default_python() -> list[str]:

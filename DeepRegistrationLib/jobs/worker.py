@@ -12,13 +12,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
-from typing import IO
+from collections.abc import Callable, Iterable, Mapping
+from typing import IO, TYPE_CHECKING, Any
 
 from ..core.progress import Progress, ProgressReport
 from .events import END_OF_LOG, Event, encode, error_event
 from .failures import describe_error
-from .folder import JobFolder
+from .folder import JobFolder, task_of
+
+if TYPE_CHECKING:
+    from .perform import Outcome
 
 Emit = Callable[[Event], None]
 
@@ -82,7 +85,7 @@ def run_job(folder: JobFolder, emit: Emit) -> int:
     try:
         emit(_perform(folder, emit))
     except (Exception, KeyboardInterrupt) as error:
-        category, text = describe_error(error)
+        category, text = describe_error(error, folder.task)
         if category == "crash":
             traceback.print_exc()
         sys.stderr.flush()
@@ -95,10 +98,24 @@ def run_job(folder: JobFolder, emit: Emit) -> int:
 
 def _perform(folder: JobFolder, emit: Emit) -> Event:
     from .outputs import plain
-    from .perform import Request, perform
     from .results import ResultFolder
 
     problem = folder.read_problem()
+    work = {"register": _register, "review": _review}[task_of(problem)]
+    done = work(problem, folder, Progress(_reporter(emit)))
+    for sentence in done.messages:
+        emit(Event("message", text=sentence))
+    for line in done.evaluation.summary_lines():
+        emit(Event("metric", text=line))
+    written = ResultFolder(folder.results)
+    files = {name: str(folder.results / file) for name, file in done.files.items()}
+    data = {"files": files, "metrics": written.metrics, "provenance": written.provenance}
+    return Event("result", stage="Finished", fraction=1.0, data=plain(data))
+
+
+def _register(problem: Mapping[str, Any], folder: JobFolder, progress: Progress) -> Outcome:
+    from .perform import Request, perform
+
     request = Request(
         inputs=folder.inputs(),
         method=problem["method"],
@@ -108,15 +125,13 @@ def _perform(folder: JobFolder, emit: Emit) -> Event:
         seed=int(problem.get("seed") or 0),
         threads=problem.get("threads"),
     )
-    outcome = perform(request, folder.results, Progress(_reporter(emit)), compressed=False)
-    for sentence in outcome.result.provenance.messages if outcome.result.provenance else ():
-        emit(Event("message", text=sentence))
-    for line in outcome.evaluation.summary_lines():
-        emit(Event("metric", text=line))
-    written = ResultFolder(folder.results)
-    files = {name: str(folder.results / file) for name, file in outcome.files.items()}
-    data = {"files": files, "metrics": written.metrics, "provenance": written.provenance}
-    return Event("result", stage="Finished", fraction=1.0, data=plain(data))
+    return perform(request, folder.results, progress, compressed=False)
+
+
+def _review(problem: Mapping[str, Any], folder: JobFolder, progress: Progress) -> Outcome:
+    from .review import perform_review, request_of
+
+    return perform_review(request_of(problem, folder.inputs()), folder.results, progress, compressed=False)
 
 
 def _reporter(emit: Emit) -> Callable[[ProgressReport], None]:

@@ -60,7 +60,7 @@ def test_a_job_reports_progress_and_ends_with_its_result(submit):
     assert job.finished and job.poll() == []
     fractions = [e.fraction for e in events if e.kind == "progress"]
     assert fractions == sorted(fractions) and len(fractions) > 3
-    assert {"Reading the images", "Measuring", "Writing"} <= {e.stage for e in events}
+    assert {"Reading the images", "Measuring the deformation", "Writing"} <= {e.stage for e in events}
     last = events[-1]
     assert last.kind == "result"
     assert last.data["provenance"]["method"] == "tiny"
