@@ -20,7 +20,8 @@ from ..core.errors import OutputError
 from .places import RAS_TO_LPS, array_from, vtk_matrix
 from .volumes import empty_image, image_matrix, read_array
 
-_LPS_SIGNS = (-1.0, -1.0, 1.0)
+#: a displacement in RAS times these is one in LPS
+LPS_SIGNS = (-1.0, -1.0, 1.0)
 
 # an initial transform is smooth: this many samples show it, and more would not fit into memory
 _MOST_SAMPLES = 2_000_000
@@ -47,7 +48,7 @@ def write_transform(
         return path
     general = vtk.vtkGeneralTransform()
     node.GetTransformFromWorld(general)
-    grid = _coarser(grid)
+    grid = coarser(grid)
     field = _sampled_field(general, grid)
     out = sitk.GetImageFromArray(field, isVector=True)
     m = image_matrix(grid)
@@ -60,7 +61,7 @@ def write_transform(
     return path
 
 
-def _coarser(grid: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+def coarser(grid: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
     """`grid` with at most about `_MOST_SAMPLES` points between the same outermost voxel centres."""
     size = np.array(grid.GetDimensions())
     factor = max(1.0, (float(size.prod()) / _MOST_SAMPLES) ** (1 / 3))
@@ -72,22 +73,34 @@ def _coarser(grid: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
     return empty_image(fewer.tolist(), matrix)
 
 
-def _sampled_field(
-    transform: vtk.vtkAbstractTransform, grid: slicer.vtkOrientedImageData
-) -> NDArray[np.float32]:
+def _sampled_field(transform: vtk.vtkAbstractTransform, grid: slicer.vtkOrientedImageData) -> NDArray[np.float32]:
     """(Z, Y, X, 3) displacement of `transform` at the voxel centres of `grid`, LPS mm."""
     x, y, z = grid.GetDimensions()
-    k, j, i = np.meshgrid(np.arange(z), np.arange(y), np.arange(x), indexing="ij")
-    index = np.stack([i, j, k], axis=-1).reshape(-1, 3)
-    m = image_matrix(grid)
-    world = index @ m[:3, :3].T + m[:3, 3]
+    world = voxel_centres(image_matrix(grid), x, slice(0, y), slice(0, z))
+    shift = (transformed(transform, world) - world) * LPS_SIGNS
+    return shift.reshape(z, y, x, 3).astype(np.float32)
+
+
+def voxel_centres(matrix: NDArray[np.float64], columns: int, rows: slice, slices: slice) -> NDArray[np.float64]:
+    """(N, 3) positions of a block of voxels, x fastest; `matrix` index -> world."""
+    i, j, k = np.arange(columns), np.arange(rows.start, rows.stop), np.arange(slices.start, slices.stop)
+    world = (
+        k[:, None, None, None] * matrix[:3, 2]
+        + j[:, None, None] * matrix[:3, 1]
+        + i[:, None] * matrix[:3, 0]
+        + matrix[:3, 3]
+    )
+    return np.ascontiguousarray(world.reshape(-1, 3))
+
+
+def transformed(transform: vtk.vtkAbstractTransform, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 3) points where `transform` puts them."""
     before, after = vtk.vtkPoints(), vtk.vtkPoints()
     before.SetDataTypeToDouble()
     after.SetDataTypeToDouble()
-    before.SetData(numpy_to_vtk(np.ascontiguousarray(world), deep=True))
+    before.SetData(numpy_to_vtk(np.ascontiguousarray(points), deep=True))
     transform.TransformPoints(before, after)
-    shift = (vtk_to_numpy(after.GetData()) - world) * _LPS_SIGNS
-    return shift.reshape(z, y, x, 3).astype(np.float32)
+    return np.array(vtk_to_numpy(after.GetData()))
 
 
 def read_transform(path: Path) -> slicer.vtkMRMLTransformNode:
@@ -131,7 +144,7 @@ def _grid_transform(field: NDArray[Any], matrix: NDArray[np.float64]) -> slicer.
     image.SetDimensions(x, y, z)
     image.SetOrigin(matrix[:3, 3].tolist())
     image.SetSpacing(spacing.tolist())
-    ras = (field * np.array(_LPS_SIGNS, dtype=np.float32)).reshape(-1, 3).astype(np.float32)
+    ras = (field * np.array(LPS_SIGNS, dtype=np.float32)).reshape(-1, 3).astype(np.float32)
     image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(ras), deep=True))
     direction = np.eye(4)
     direction[:3, :3] = matrix[:3, :3] / spacing
