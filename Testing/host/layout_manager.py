@@ -1,4 +1,4 @@
-"""`slicer.app.layoutManager()`: three slice views and a 3-D view, on Slicer's own layout logic."""
+"""`slicer.app.layoutManager()`: three slice views, a 3-D view, a plot and a table, on Slicer's own layout logic."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
 
+from .plot_view import qMRMLPlotWidget
+from .table_view import qMRMLTableWidget
 from .widget_properties import qt_property
 
 _NAMES = ("Red", "Yellow", "Green")
 _THREE_D = "1"
+_PLOT, _TABLE = "PlotView1", "TableView1"
+#: what is not there from the start, with the class of its node
+_OTHERS = {_PLOT: "vtkMRMLPlotViewNode", _TABLE: "vtkMRMLTableViewNode"}
 
 
 def _arrangements() -> dict[int, list[tuple[str, int, int, int, int]]]:
@@ -30,6 +35,28 @@ def _arrangements() -> dict[int, list[tuple[str, int, int, int, int]]]:
             ("Green", 1, 0, 1, 1),
             ("Yellow", 1, 1, 1, 1),
         ],
+        node.SlicerLayoutSideBySideView: [("Red", 0, 0, 1, 1), ("Yellow", 0, 1, 1, 1)],
+        node.SlicerLayoutFourUpPlotView: [
+            ("Red", 0, 0, 1, 1),
+            (_PLOT, 0, 1, 1, 1),
+            ("Green", 1, 0, 1, 1),
+            ("Yellow", 1, 1, 1, 1),
+        ],
+        node.SlicerLayoutFourUpTableView: [
+            ("Red", 0, 0, 1, 1),
+            (_THREE_D, 0, 1, 1, 1),
+            ("Green", 1, 0, 1, 1),
+            ("Yellow", 1, 1, 1, 1),
+            (_TABLE, 2, 0, 1, 2),
+        ],
+        node.SlicerLayoutFourUpPlotTableView: [
+            ("Red", 0, 0, 1, 1),
+            (_PLOT, 0, 1, 1, 1),
+            ("Green", 1, 0, 1, 1),
+            ("Yellow", 1, 1, 1, 1),
+            (_TABLE, 2, 0, 1, 2),
+        ],
+        node.SlicerLayoutOneUpPlotView: [(_PLOT, 0, 0, 1, 1)],
         node.SlicerLayoutOneUp3DView: [(_THREE_D, 0, 0, 1, 1)],
         node.SlicerLayoutOneUpRedSliceView: [("Red", 0, 0, 1, 1)],
         node.SlicerLayoutOneUpYellowSliceView: [("Yellow", 0, 0, 1, 1)],
@@ -77,6 +104,7 @@ class qSlicerLayoutManager(QtCore.QObject):
             name: qMRMLSliceWidget(logic, application_logic) for name, logic in logics.slices.items()
         }
         self._three_d = qMRMLThreeDWidget(logics.three_d, application_logic)
+        self._others: dict[str, Any] = {}  # plot and table, made when a layout first shows them
         self._viewport = QtWidgets.QWidget()
         self._viewport.objectName = "CentralWidgetLayoutFrame"
         self._viewport.styleSheet = "#CentralWidgetLayoutFrame { background: #2b2b2b; }"
@@ -110,8 +138,14 @@ class qSlicerLayoutManager(QtCore.QObject):
         return self._three_d if index in (0, _THREE_D) else None
 
     threeDViewCount = qt_property(int, lambda self: 1)
-    tableViewCount = qt_property(int, lambda self: 0)
-    plotViewCount = qt_property(int, lambda self: 0)
+    tableViewCount = qt_property(int, lambda self: int(_TABLE in self._others))
+    plotViewCount = qt_property(int, lambda self: int(_PLOT in self._others))
+
+    def tableWidget(self, index: int) -> Any:
+        return self._others.get(_TABLE) if index == 0 else None
+
+    def plotWidget(self, index: int) -> Any:
+        return self._others.get(_PLOT) if index == 0 else None
 
     def mrmlSliceLogics(self) -> Any:
         return self._application_logic.GetSliceLogics()
@@ -159,11 +193,34 @@ class qSlicerLayoutManager(QtCore.QObject):
         if layout == self._shown or cells is None:
             return
         self._shown = layout
-        widgets = {**self._slices, _THREE_D: self._three_d}
+        for name, *_ in cells:
+            if name in _OTHERS and name not in self._others:
+                self._others[name] = self._make(name)
+        widgets = {**self._slices, _THREE_D: self._three_d, **self._others}
         for widget in widgets.values():
             self._grid.removeWidget(widget)
             widget.hide()
+            _view_node(widget).SetMappedInLayout(False)
         for name, row, column, rows, columns in cells:
             self._grid.addWidget(widgets[name], row, column, rows, columns)
+            _view_node(widgets[name]).SetMappedInLayout(True)
             widgets[name].show()
         self.layoutChanged.emit(layout)
+
+    def _make(self, name: str) -> Any:
+        """The widget of a plot or a table; its node is there because the layout logic has made it."""
+        node_class = _OTHERS[name]
+        plot = name == _PLOT
+        widget = qMRMLPlotWidget() if plot else qMRMLTableWidget()
+        widget.setMRMLScene(slicer.mrmlScene)
+        node = slicer.mrmlScene.GetSingletonNode(name, node_class)
+        (widget.setMRMLPlotViewNode if plot else widget.setMRMLTableViewNode)(node)
+        widget.setParent(self._viewport)
+        return widget
+
+
+def _view_node(widget: Any) -> Any:
+    for name in ("mrmlSliceNode", "mrmlViewNode", "mrmlPlotViewNode", "mrmlTableViewNode"):
+        if hasattr(widget, name):
+            return getattr(widget, name)()
+    raise AttributeError(f"{widget} has no view node")

@@ -39,12 +39,33 @@ class qMRMLSliceView(ctkVTKAbstractView):
             factory, displayable_managers.SLICE, self._renderer, application_logic
         )
         self._managers.SetMRMLDisplayableNode(logic.GetSliceNode())
+        self._observer = slicer.vtkMRMLSliceViewInteractorStyle()
+        self._observer.SetSliceLogic(logic)
+        self._observer.SetDisplayableManagers(self._managers)
+        self._observer.SetInteractor(self._interactor)
+        self.setMouseTracking(True)
         schedule = _relay(self, "scheduleRender")
         self._managers.AddObserver(vtk.vtkCommand.UpdateEvent, schedule)
         logic.AddObserver(vtk.vtkCommand.ModifiedEvent, schedule)
 
     def mrmlSliceNode(self) -> Any:
         return self._logic.GetSliceNode()
+
+    def interactorObserver(self) -> Any:
+        return self._observer
+
+    def mouseMoveEvent(self, event: Any) -> None:
+        ratio = self.devicePixelRatioF()
+        x, y = round(event.position().x() * ratio), round(event.position().y() * ratio)
+        # VTK counts from the bottom.
+        self._interactor.SetEventInformation(x, self._device_size()[1] - 1 - y, 0, 0)
+        self._interactor.InvokeEvent(vtk.vtkCommand.MouseMoveEvent)
+
+    def enterEvent(self, event: Any) -> None:
+        self._interactor.InvokeEvent(vtk.vtkCommand.EnterEvent)
+
+    def leaveEvent(self, event: Any) -> None:
+        self._interactor.InvokeEvent(vtk.vtkCommand.LeaveEvent)
 
     def displayableManagerByClassName(self, name: str) -> Any:
         return self._managers.GetDisplayableManagerByClassName(name)
@@ -139,10 +160,15 @@ class qMRMLSliceControllerWidget(qMRMLWidget):
 
     def setSliceOffsetValue(self, offset: float) -> None:
         if not self._busy:
+            # As an interaction, which views that are linked follow.
+            self._logic.StartSliceOffsetInteraction()
             self._logic.SetSliceOffset(offset)
+            self._logic.EndSliceOffsetInteraction()
 
     def fitSliceToBackground(self) -> None:
+        self._logic.StartSliceNodeInteraction(slicer.vtkMRMLSliceNode.ResetFieldOfViewFlag)
         self._logic.FitSliceToBackground()
+        self._logic.EndSliceNodeInteraction()
         self._logic.SnapSliceOffsetToIJK()
 
     def setSliceOrientation(self, orientation: str) -> None:
