@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -17,6 +18,8 @@ Box = tuple[slice, ...]
 
 #: labels up to here get their boxes in one pass
 _DENSE = 1 << 16
+#: points in a leaf of the search tree; many, because far from a smooth surface nearly all leaves compete
+_LEAF = 64
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,14 @@ def surface_distances(
     Direction does not matter: a rotation of the grid keeps every distance.
     """
     box = _joined(_box(first), _box(second), first.shape)
-    if box is None:
-        return None
-    surface_a, surface_b = _surface(first[box]), _surface(second[box])
+    return None if box is None else _between(first[box], second[box], spacing)
+
+
+def _between(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], spacing: Sequence[float]
+) -> SurfaceDistances:
+    """Of two masks that both have a voxel."""
+    surface_a, surface_b = _surface(first), _surface(second)
     to_b = _distances(surface_a, surface_b, spacing)
     to_a = _distances(surface_b, surface_a, spacing)
     pooled = np.concatenate([to_b, to_a])
@@ -59,7 +67,7 @@ def surface_distances_by_label(
     out: dict[int, SurfaceDistances | None] = {}
     for v in wanted:
         box = _joined(boxes_a.get(v), boxes_b.get(v), a.shape)
-        out[v] = None if box is None else surface_distances(a[box] == v, b[box] == v, first.grid.spacing)
+        out[v] = None if box is None else _between(a[box] == v, b[box] == v, first.grid.spacing)
     return out
 
 
@@ -72,8 +80,12 @@ def _distances(
     """
     scale = np.asarray(spacing)[::-1]
     apart = np.argwhere(start & ~target) * scale
-    found = cKDTree(np.argwhere(target) * scale, balanced_tree=False).query(apart)[0] if len(apart) else []
-    return np.concatenate([found, np.zeros(int((start & target).sum()))])
+    shared = np.zeros(int((start & target).sum()))
+    if not len(apart):
+        return shared
+    tree = cKDTree(np.argwhere(target) * scale, leafsize=_LEAF, balanced_tree=False)
+    found = tree.query(apart, workers=torch.get_num_threads())[0]
+    return np.concatenate([found, shared])
 
 
 def _surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
