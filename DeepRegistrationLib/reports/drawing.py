@@ -31,7 +31,8 @@ _LETTERS = {
     "I": (".111.", "..1..", "..1..", "..1..", "..1..", "..1..", ".111."),
 }
 _DOT = 2
-_MARGIN = 4
+#: pixels around a picture that has letters
+FRAME = 20
 
 
 def window_of(volume: NDArray[np.generic]) -> Window:
@@ -92,25 +93,23 @@ def overlay(
 
 
 def with_letters(pixels: Pixels, letters: str) -> Pixels:
-    """Letters at the left, right, top and bottom edge say which side of the body that is."""
-    out = pixels.copy()
-    height, width = out.shape[:2]
+    """The picture in a black frame of `FRAME` pixels, where letters at the left, right, top and bottom say which
+    side of the body that is; without letters the picture as it is."""
+    if not letters:
+        return pixels
     high, wide = 7 * _DOT, 5 * _DOT
-    if not letters or height < 5 * high or width < 5 * wide:
-        return out
+    sides = ((FRAME, FRAME), (FRAME, FRAME), (0, 0))[: pixels.ndim]
+    out = np.pad(pixels, sides)
+    height, width = out.shape[:2]
     middle_row, middle_column = (height - high) // 2, (width - wide) // 2
+    across, along = (FRAME - high) // 2, (FRAME - wide) // 2
     places = (
-        (middle_row, _MARGIN),
-        (middle_row, width - wide - _MARGIN),
-        (_MARGIN, middle_column),
-        (height - high - _MARGIN, middle_column),
+        (middle_row, along),
+        (middle_row, width - wide - along),
+        (across, middle_column),
+        (height - high - across, middle_column),
     )
     for letter, (row, column) in zip(letters, places, strict=True):
         dots = np.array([[dot == "1" for dot in line] for line in _LETTERS[letter]])
-        shape = np.kron(dots, np.ones((_DOT, _DOT), dtype=bool))
-        # a dark rim keeps it legible on white
-        rim = np.pad(shape, 1)
-        rim = np.any([np.roll(rim, (dr, dc), (0, 1)) for dr in (-1, 0, 1) for dc in (-1, 0, 1)], axis=0)
-        out[row - 1 : row + high + 1, column - 1 : column + wide + 1][rim] = 0
-        out[row : row + high, column : column + wide][shape] = 255
+        out[row : row + high, column : column + wide][np.kron(dots, np.ones((_DOT, _DOT), dtype=bool))] = 255
     return out

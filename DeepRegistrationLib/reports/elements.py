@@ -14,6 +14,8 @@ from .style import STYLE
 from .tables import Row
 
 DASH = "\u2013"
+#: rows from which on a table scrolls in a box of its own
+_LONG = 30
 
 
 def document(title: str, body: Iterable[str], script: str = "") -> str:
@@ -52,23 +54,37 @@ def bullets(sentences: Iterable[str], kind: str = "") -> str:
     return f"<ul{_class(kind)}>{items}</ul>" if items else ""
 
 
-def table(caption: str, heads: Sequence[str], rows: Iterable[Row]) -> str:
-    """Rows whose first cell is their head. It scrolls on its own where the page is narrow."""
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
-    body = "\n".join(f"<tr>{_head_cell(row[0])}{''.join(map(_cell, row[1:]))}</tr>" for row in rows)
+def table(caption: str, heads: Sequence[str], rows: Iterable[Row], digits: Sequence[int | None] | None = None) -> str:
+    """Rows whose first cell is their head. It scrolls on its own where the page is narrow.
+
+    digits   after the point, for each column behind the first; None for four significant ones
+    """
+    lines = list(rows)
+    forms = [None, *(digits or [None] * (len(heads) - 1))]
+    numeric = [all(_is_number(row[k]) for row in lines) for k in range(len(heads))]
+    head = "".join(
+        f'<th scope="col"{_class("number" if is_number else "")}>{escape(text)}</th>'
+        for text, is_number in zip(heads, numeric, strict=True)
+    )
+    body = "\n".join(
+        f'<tr><th scope="row">{escape(shown(row[0]))}</th>'
+        f"{''.join(_cell(value, form) for value, form in zip(row[1:], forms[1:], strict=True))}</tr>"
+        for row in lines
+    )
+    kind = "scroll long" if len(lines) > _LONG else "scroll"
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
+        f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
     )
 
 
-def _head_cell(value: Any) -> str:
-    return f'<th scope="row">{escape(shown(value))}</th>'
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
-def _cell(value: Any) -> str:
-    kind = "number" if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) else ""
-    return f"<td{_class(kind)}>{escape(shown(value))}</td>"
+def _cell(value: Any, digits: int | None) -> str:
+    text = f"{value:.{digits}f}" if digits is not None and isinstance(value, float) else shown(value)
+    return f"<td{_class('number' if _is_number(value) else '')}>{escape(text)}</td>"
 
 
 def shown(value: Any) -> str:
@@ -123,12 +139,22 @@ def _figure(picture: Picture, with_caption: bool) -> str:
     data = base64.b64encode(picture.png).decode("ascii")
     size = picture.size
     measures = f' width="{size[0]}" height="{size[1]}"' if size else ""
+    # widths side by side are in proportion, so that slices of one scan have one scale
+    share = f' style="--width:{size[0]}"' if size else ""
     text = picture.title + (f". {picture.caption}" if picture.caption else "")
     below = text if with_caption else picture.title
     return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{escape(text)}"{measures}>'
+        f'<figure{share}><img src="data:image/png;base64,{data}" alt="{escape(text)}"{measures}>'
         f"<figcaption>{escape(below)}</figcaption></figure>"
     )
+
+
+def plots(*entries: tuple[str, str, str]) -> str:
+    """(heading, words, SVG) side by side where there is room; those without a plot are left out."""
+    inner = "\n".join(
+        f"<div><h3>{escape(head)}</h3>{paragraph(words)}{svg}</div>" for head, words, svg in entries if svg
+    )
+    return f'<div class="plots">{inner}</div>' if inner else ""
 
 
 def legend(content: Legend, name: str) -> str:

@@ -16,18 +16,19 @@ from .writing import write_texts
 if TYPE_CHECKING:
     from ..jobs.results import ResultFolder
 
-SEGMENT_COLUMNS = {
-    "dice_before": "Dice before",
-    "dice_after": "Dice after",
-    "hd95_before_mm": "HD95 before (mm)",
-    "hd95_after_mm": "HD95 after (mm)",
-    "surface_distance_before_mm": "Mean surface distance before (mm)",
-    "surface_distance_after_mm": "Mean surface distance after (mm)",
-    "volume_change_percent": "Volume change (%)",
-    "jacobian_mean": "Mean Jacobian",
-    "jacobian_min": "Smallest Jacobian",
-    "folding_percent": "Folding (%)",
-    "uncertainty_mean_mm": "Mean uncertainty (mm)",
+#: key in metrics.json -> head of the column, digits after the point (None: four significant ones)
+SEGMENT_COLUMNS: dict[str, tuple[str, int | None]] = {
+    "dice_before": ("Dice before", 3),
+    "dice_after": ("Dice after", 3),
+    "hd95_before_mm": ("HD95 before (mm)", 2),
+    "hd95_after_mm": ("HD95 after (mm)", 2),
+    "surface_distance_before_mm": ("Mean surface distance before (mm)", 2),
+    "surface_distance_after_mm": ("Mean surface distance after (mm)", 2),
+    "volume_change_percent": ("Volume change (%)", 1),
+    "jacobian_mean": ("Mean Jacobian", 2),
+    "jacobian_min": ("Smallest Jacobian", 2),
+    "folding_percent": ("Folding (%)", None),
+    "uncertainty_mean_mm": ("Mean uncertainty (mm)", 2),
 }
 _DEFORMATION_ROWS = {
     "region": "Measured in",
@@ -112,8 +113,8 @@ def html(
         _tiles(metrics),
         elements.section("Not measured", elements.bullets(not_measured(metrics, made))),
         elements.section("Pictures", elements.figures(pictures), elements.bullets(missing, "notes")),
-        _landmarks(metrics.get("landmarks")),
         _segments(metrics.get("segments")),
+        _landmarks(metrics.get("landmarks")),
         _named("Deformation", metrics.get("deformation"), _DEFORMATION_ROWS),
         _named("Inverse consistency", metrics.get("inverse_consistency"), _INVERSE_ROWS),
         _maps(metrics.get("maps")),
@@ -159,10 +160,10 @@ def _tiles(metrics: Mapping[str, Any]) -> str:
 
     def one(title: str, source: Mapping[str, Any], key: str, unit: str, remark: str) -> None:
         if source.get(key) is not None:
-            entries.append((title, f"{elements.shown(source[key])}{unit}", remark))
+            entries.append((title, f"{source[key]:.2g}{unit}", remark))
 
     count = overlap.get("count") or 0
-    change("Dice", overlap, "dice_mean_{}", "", "{:.3f}", f"mean of {count} segments, before \u2192 after")
+    change("Dice", overlap, "dice_mean_{}", "", "{:.3f}", f"mean of {count} segments")
     change("HD95", overlap, "hd95_mean_{}_mm", " mm", "{:.2f}", f"mean of {count} segments")
     change("TRE", marks, "mean_{}_mm", " mm", "{:.2f}", f"mean of {marks.get('count')} landmarks")
     one("Folding", deformation, "folding_percent", " %", f"of the {deformation.get('region')}")
@@ -186,7 +187,7 @@ def _landmarks(landmarks: Mapping[str, Any] | None) -> str:
         "Landmarks",
         elements.paragraph("TRE: how far a moved fixed landmark ends from its partner in the moving scan."),
         plots.landmark_bars(landmarks),
-        elements.table("Distance of landmarks to their partners", heads, summary + rows),
+        elements.table("Distance of landmarks to their partners", heads, summary + rows, (2, 2)),
     )
 
 
@@ -195,16 +196,27 @@ def _segments(segments: Mapping[str, Any] | None) -> str:
         return ""
     # a column nobody filled says nothing; that it is missing stands under "Not measured"
     columns = {
-        key: title
-        for key, title in SEGMENT_COLUMNS.items()
+        key: column
+        for key, column in SEGMENT_COLUMNS.items()
         if any(scores.get(key) is not None for scores in segments.values())
     }
     rows = [(name, *(scores.get(key) for key in columns)) for name, scores in segments.items()]
     return elements.section(
         "Segments",
-        plots.dice_bars(segments),
-        plots.jacobian_boxes(segments),
-        elements.table("Every segment", ("", *columns.values()), rows),
+        elements.plots(
+            ("Overlap (Dice)", "1: the segments of both scans cover each other.", plots.dice_bars(segments)),
+            (
+                "Change of volume (Jacobian)",
+                "Box: the middle half of the voxels. Line: 5 to 95 % of them. Stroke: median. Dot: smallest.",
+                plots.jacobian_boxes(segments),
+            ),
+        ),
+        elements.table(
+            "Every segment",
+            ("", *(title for title, _ in columns.values())),
+            rows,
+            [digits for _, digits in columns.values()],
+        ),
     )
 
 

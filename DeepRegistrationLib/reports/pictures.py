@@ -249,14 +249,13 @@ def _picture(
 
 
 def _place_in_words(plane: Plane) -> str:
-    """ "axial, 12 mm above the origin": where the slice lies along its normal."""
+    """ "axial, S 12 mm": where the slice lies along its normal, as viewers name it."""
     if not plane.letters:
         return plane.title
     normal = np.abs(np.cross(plane.right, plane.down))
     axis = int(normal.argmax())
     value = plane.origin[axis]
-    towards = (("left", "right"), ("back", "front"), ("up", "down"))[axis]
-    return f"{plane.title}, {abs(value):.0f} mm {towards[0] if value >= 0 else towards[1]}"
+    return f"{plane.title}, {('LR', 'PA', 'SI')[axis][value < 0]} {abs(value):.0f} mm"
 
 
 def _array(image: sitk.Image) -> np.ndarray:

@@ -11,13 +11,14 @@ from .elements import number
 
 _WIDTH = 460
 _LONGEST_NAME = 22
-_LETTER = 6.4
+_LETTER = 7.6
 _ROW = 30
 _TOP = 26
 #: room for the number behind a bar
 _RIGHT = 48
 #: items a plot can show before its rows say nothing any more
 _MOST_ITEMS = 60
+_MOST_LANDMARKS = 25
 _BOX = ("jacobian_p5", "jacobian_p25", "jacobian_p50", "jacobian_p75", "jacobian_p95")
 #: Jacobians shown at the most; the rest is drawn at the edge
 _LOWEST, _HIGHEST = -0.5, 3.0
@@ -109,6 +110,7 @@ def landmark_bars(landmarks: Mapping[str, Any] | None) -> str:
         "TRE (mm)",
         most or 1.0,
         "{:.1f}",
+        _MOST_LANDMARKS,
     )
 
 
@@ -124,10 +126,17 @@ def landmark_rows(landmarks: Mapping[str, Any] | None) -> list[tuple[str, float 
     ]
 
 
-def _bars(title: str, rows: Sequence[tuple[str, float | None, float | None]], unit: str, high: float, form: str) -> str:
+def _bars(
+    title: str,
+    rows: Sequence[tuple[str, float | None, float | None]],
+    unit: str,
+    high: float,
+    form: str,
+    count: int = _MOST_ITEMS,
+) -> str:
     if not rows:
         return ""
-    rows, left_out = rows[:_MOST_ITEMS], len(rows) - _MOST_ITEMS
+    rows, left_out = rows[:count], len(rows) - count
     chart = _Chart(title, [name for name, _, _ in rows], 0.0, high)
     chart.key((("before", "before"), ("after", "after")))
     for k, (_, before, after) in enumerate(rows):
@@ -153,7 +162,7 @@ def jacobian_boxes(segments: Mapping[str, Mapping[str, Any]]) -> str:
     low = max(_LOWEST, min(0.0, *values))
     high = min(_HIGHEST, max(2.0, *values))
     chart = _Chart("Change of volume (Jacobian) inside each segment", [name for name, _, _ in rows], low, high)
-    chart.key((("box", "middle half, line 5 to 95 %"), ("folded", "folded")))
+    chart.key((("box", "middle half"), ("folded", "folded")))
     if low < 0:
         chart.rect(low, 0.0, chart.row(0), chart.bottom - chart.row(0), "zone")
     for k, (_, (p5, p25, p50, p75, p95), least) in enumerate(rows):
@@ -165,12 +174,12 @@ def jacobian_boxes(segments: Mapping[str, Mapping[str, Any]]) -> str:
             kind = "folded" if least <= 0 else "after"
             chart.add(f'<circle class="{kind}" cx="{chart.x(least):.1f}" cy="{y:.1f}" r="3"/>')
             chart.text(chart.right + 6, y + 4, f"{least:.2f}", "tick")
-    chart.text(chart.right + 6, 16, "smallest", "tick")
+    chart.text(_WIDTH - 2, 16, "smallest", "tick", "end")
     return chart.svg("Jacobian (1 = volume kept, 0 or less = folded)", (1.0,)) + _more(left_out)
 
 
 def _more(left_out: int) -> str:
-    return f"<p>{left_out} more are in the table only.</p>" if left_out > 0 else ""
+    return f"<p>{left_out} more in the table below.</p>" if left_out > 0 else ""
 
 
 def _ticks(low: float, high: float) -> list[float]:

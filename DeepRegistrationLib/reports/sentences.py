@@ -22,7 +22,7 @@ def headline(made: Numbers) -> str:
         text += f", using {made['peak_memory_bytes'] / 1024**2:.0f} MB of memory"
     if made.get("seed") is not None:
         text += f" (seed {made['seed']})"
-    return text[:1].upper() + text[1:] + "."
+    return (text if inputs.get("moving") else text[:1].upper() + text[1:]) + "."  # names of files stay as they are
 
 
 def warnings(metrics: Numbers) -> list[str]:

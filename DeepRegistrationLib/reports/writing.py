@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,14 +19,12 @@ def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
 
 
 def _write(path: Path, text: str) -> Path:
-    temporary = None
+    # not by `tempfile`, whose files nobody else may read
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8", newline="") as file:
-            temporary = file.name
-            file.write(text)
+        temporary.write_text(text, encoding="utf-8", newline="")
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise writing_failed(path.parent, error) from error
     return path
