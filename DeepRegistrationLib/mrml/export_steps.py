@@ -22,8 +22,8 @@ from .volumes import covering_grid, image_matrix, oriented_image, resample, voxe
 
 #: a lattice that fits another one within this part of a voxel is the same lattice
 _SAME_LATTICE = 0.01
-#: labels that lie further apart than this get no lookup table
-_LARGEST_TABLE = 1 << 20
+#: voxels of the first step where nobody knows how slow a transform is
+_FIRST_RESAMPLED = 2000
 
 
 def export_volume(
@@ -41,7 +41,7 @@ def export_volume(
     grid = covering_grid(image, place)
     background = image.GetScalarRange()[0]
     yield f"Resampling {node.GetName()}"
-    size, pace = grid.GetDimensions(), Pace(most=1 << 20)
+    size, pace = grid.GetDimensions(), Pace(first=_FIRST_RESAMPLED)
     with NrrdFile(path, size, voxels(image).dtype, first_voxel(grid)) as file:
         for slices, rows in blocks(size, pace):
             part = _part(grid, slices, rows)
@@ -111,7 +111,7 @@ def export_labels(
     layers = yield from _layers(node, place, grid, segments)
     values = np.array([0, *(table[s.name] for s in segments)])
     values = values.astype(np.uint8 if values.max() < 2**8 else np.int32)
-    size, pace, overlap = grid.GetDimensions(), Pace(), False
+    size, pace, overlap = grid.GetDimensions(), Pace(first=_FIRST_RESAMPLED), False
     readers = [layer.reader(place, grid) for layer in layers]
     with NrrdFile(path, size, values.dtype, first_voxel(grid), header=header) as file:
         for slices, rows in blocks(size, pace):
@@ -137,9 +137,9 @@ class _Layer:
 
     def reader(self, place: Place, grid: slicer.vtkOrientedImageData) -> Callable[[slice, slice], NDArray[Any] | None]:
         """Gives the ranks of a block of `grid`; None where there are none for sure."""
-        ranked = _lookup(self.ranks)
-        shift = self._shift(place, grid)
         array = voxels(self.image)
+        ranked = _lookup(self.ranks, array.dtype)
+        shift = self._shift(place, grid)
         if shift is None:
             return lambda slices, rows: ranked(
                 voxels(resample(self.image, _part(grid, slices, rows), place, linear_interpolation=False))
@@ -177,13 +177,16 @@ def _shared(asked: slice, shift: int, length: int) -> tuple[slice, slice]:
     return slice(begin, begin + last - first), slice(first, last)
 
 
-def _lookup(ranks: Mapping[int, int]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    low, high = min(ranks, default=0), max(ranks, default=0)
-    if high - low < _LARGEST_TABLE:
-        table = np.zeros(high - low + 3, np.int16)
+def _lookup(ranks: Mapping[int, int], dtype: np.dtype[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    if dtype.kind in "iu" and dtype.itemsize <= 2:
+        # every value that the type knows has its place; negative ones count from the end
+        table = np.zeros(256**dtype.itemsize, np.int16)
+        limits = np.iinfo(dtype)
         for value, rank in ranks.items():
-            table[value - low + 1] = rank
-        return lambda labels: table[np.clip(labels.astype(np.int64), low - 1, high + 1) - (low - 1)]
+            if limits.min <= value <= limits.max:
+                table[value] = rank
+        unsigned = np.dtype(f"u{dtype.itemsize}")
+        return lambda labels: table[labels.view(unsigned)]
 
     def searched(labels: NDArray[Any]) -> NDArray[Any]:
         out = np.zeros(labels.shape, np.int16)

@@ -129,7 +129,7 @@ class _Loader:
             with self._change:
                 self._volume(name, *array)
             del array
-            yield "Adding the maps"
+            yield f"Adding {name}"
         yield from self._numbers()
         _check_alive(self._nodes)
         with self._change:
@@ -202,7 +202,14 @@ class _Loader:
                 table = tables.landmarks_table(scene, metrics, self._name("landmarks"))
                 self._keep("landmarks_table", table, "landmarks")
                 self._keep("chart.landmarks", plots.landmarks_chart(scene, table), None)
-                points = landmark_errors.error_points(scene, metrics, self._name("landmark errors"))
+                points = landmark_errors.error_points(
+                    scene,
+                    metrics,
+                    self._name("landmark errors"),
+                    spacing=self._nodes.fixed.GetSpacing(),
+                    # the sticks go along its *to parent*, which is the way back only as it is meant
+                    transform=None if self._nodes.use_inverse else self._nodes.transform,
+                )
                 self._keep("error_points", points, "landmark errors")
             yield "Adding the landmarks"
 

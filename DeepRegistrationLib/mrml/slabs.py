@@ -26,9 +26,9 @@ T = TypeVar("T")
 Steps = Generator[str, None, T]
 
 #: s that one step is meant to take; the promise is 0.1
-_STEP_SECONDS = 0.03
+_STEP_SECONDS = 0.02
 #: voxels of the first step of anything, before its speed is known, and of any step
-_FIRST, _MOST = 1 << 16, 1 << 21
+_FIRST, _MOST = 1 << 16, 1 << 20
 
 _TYPES = {
     "int8": "signed char",
