@@ -23,6 +23,7 @@ from .landmarks import LandmarkErrors, landmark_errors
 from .likeness import similarity
 from .map_kinds import MAP_KINDS, map_kind
 from .maps import MapSummary, as_map, displacement_length, log_jacobian, summarise
+from .moving import pulled_back
 from .overlap import label_array
 from .segments import segment_scores
 
@@ -92,9 +93,7 @@ class _Work:
     def done(self, moved: Image | None, labels: Image | None) -> Review:
         result, problem, grid = self.result, self.result.problem, self.result.grid
         self.progress.update(0.0, "Moving the images")
-        moved = moved or result.moved()
-        if problem.moving_segmentation is not None:
-            labels = labels or result.moved_segmentation()
+        moved, labels = _moved(result, moved, labels)
         self.progress.update(_MOVED, "Measuring the deformation")
         displacement = result.transform.displacement(grid)
         jacobian = jacobian_of(result.transform, grid, displacement)
@@ -189,6 +188,17 @@ def _wanted(result: RegistrationResult, maps: Iterable[str] | None) -> list[str]
 def _in_order(found: dict[str, Any]) -> dict[str, Any]:
     order = [*MAP_KINDS, *found]
     return {name: found[name] for name in sorted(found, key=order.index)}
+
+
+def _moved(result: RegistrationResult, moved: Image | None, labels: Image | None) -> tuple[Image, Image | None]:
+    """moving(T(x)) of image and segmentation where not known already, T being evaluated once for both."""
+    problem, wanted = result.problem, {}
+    if moved is None:
+        wanted["moved"] = problem.moving
+    if labels is None and problem.moving_segmentation is not None:
+        wanted["labels"] = problem.moving_segmentation
+    made = dict(zip(wanted, pulled_back(list(wanted.values()), result.grid, result.transform), strict=True))
+    return moved or made["moved"], labels or made.get("labels")
 
 
 def _landmarks(result: RegistrationResult) -> LandmarkErrors | None:
