@@ -1,0 +1,66 @@
+"""Pictures of the slice views as they are on the screen, in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from ..core.errors import OutputError
+from ..reports.picture import Picture
+from .kept import nodes_of
+from .screen_mix import slice_widget
+
+
+def capture_slices(title: str = "", caption: str = "", group: str = "") -> list[Picture]:
+    """One picture of each slice view of the present layout, drawn anew, with everything that lies over the slice.
+
+    title     put before the direction of the slice: "Fade, axial"
+    caption   put before the place of the slice: "Axial slice at 12.5 mm"
+    group     heading under which the pictures stand together in a report
+
+    Empty where the layout has no slice view. Raises OutputError where a view cannot be drawn.
+    """
+    pictures = []
+    for node in shown_slices():
+        widget = slice_widget(str(node.GetLayoutName()))
+        direction = str(node.GetOrientation())
+        if direction not in ("Axial", "Sagittal", "Coronal"):
+            direction = "Oblique"
+        place = f"{direction} slice at {node.GetSliceOffset():.1f} mm"
+        pictures.append(
+            Picture(
+                title=f"{title}, {direction.lower()}" if title else direction,
+                png=capture_view(widget.sliceView()),
+                caption=f"{caption} {place}".strip(),
+                group=group,
+            )
+        )
+    return pictures
+
+
+def shown_slices() -> list[slicer.vtkMRMLSliceNode]:
+    """The slice views that the present layout shows."""
+    return [
+        node
+        for node in nodes_of(slicer.mrmlScene, "vtkMRMLSliceNode")
+        if node.IsMappedInLayout() and slice_widget(str(node.GetLayoutName())) is not None
+    ]
+
+
+def capture_view(view: Any) -> bytes:
+    """A slice view or a 3-D view as a PNG file, as Slicer's module Screen Capture takes it."""
+    view.forceRender()
+    window = vtk.vtkWindowToImageFilter()
+    window.SetInput(view.renderWindow())
+    window.Update()
+    image = window.GetOutput()
+    if image.GetNumberOfPoints() == 0:
+        raise OutputError("A view could not be drawn; make the window larger so that every view is seen.")
+    writer = vtk.vtkPNGWriter()
+    writer.SetInputData(image)
+    writer.WriteToMemoryOn()
+    writer.Write()
+    return vtk_to_numpy(writer.GetResult()).tobytes()
