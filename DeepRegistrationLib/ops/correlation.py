@@ -10,6 +10,8 @@ import torch.nn.functional as F
 
 from .box import box_mean
 
+_SMOOTHED_AT_ONCE = 27
+
 
 def displacement_window(half_width: int, d: int, device: torch.device | str = "cpu") -> torch.Tensor:
     """(K, d) whole-cell displacements of the window, K = (2 half_width + 1)^d, components x, y[, z]."""
@@ -44,8 +46,10 @@ def cost_volume(
         _charge_unknown(cost, F.pad(moving_valid.to(torch.float32), pad), width)
     if fixed_trust is not None:
         cost *= fixed_trust
-    for _ in range(smoothing):
-        cost = box_mean(cost, 1)
+    # some displacements at a time: the whole volume is never held twice
+    for part in cost.split(_SMOOTHED_AT_ONCE):
+        for _ in range(smoothing):
+            part.copy_(box_mean(part, 1))
     return cost
 
 

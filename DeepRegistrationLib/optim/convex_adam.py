@@ -31,7 +31,10 @@ FLOW_SMOOTHNESS = 0.5
 ENOUGH_CELLS = 10_000
 
 #: the same for the one channel of intensity, which is noisier and cheaper
-ENOUGH_VOXELS = 80_000
+ENOUGH_VOXELS = 40_000
+
+#: looked-at cells are at most this many knot spacings apart
+APART = 1.5
 
 
 @dataclass(frozen=True)
@@ -161,9 +164,9 @@ def search(
 
 
 def sublattice(shape: Sequence[int], stride: int, knots: float, enough: int = ENOUGH_CELLS) -> int:
-    """Step between looked-at cells that leaves about one for each knot, and `enough` in any case."""
+    """Step between looked-at cells: at most APART knot spacings, and so that `enough` are left in any case."""
     spare = math.prod(shape) / enough
-    return max(1, min(round(knots / stride), int(spare ** (1 / len(shape)))))
+    return max(1, min(round(APART * knots / stride), int(spare ** (1 / len(shape)))))
 
 
 def _intensity_term(pair: WorkingPair, settings: Settings) -> FeatureTerm:
