@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import slicer
+import slicer.util
 import vtk
 from numpy.typing import NDArray
 

@@ -6,7 +6,7 @@ from textwrap import wrap
 from typing import Any
 
 import numpy as np
-import slicer
+import slicer.util
 from numpy.typing import NDArray
 from vtk.util.numpy_support import numpy_to_vtk
 
@@ -110,6 +110,7 @@ def show_map(
         layers.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
         layers.EndModify(changing)
     legend(node, True)
+    redraw_legends(node.GetScene())
 
 
 def set_opacity(node: slicer.vtkMRMLScalarVolumeNode, opacity: float) -> None:
@@ -147,6 +148,13 @@ def legend(node: slicer.vtkMRMLScalarVolumeNode, visible: bool) -> None:
         kind = kind_of(node)
         style_legend(found, _legend_title(kind), range_of(node), labels=6 if kind.folded_below is not None else 5)
     found.SetVisibility(visible)
+    found.Modified()
+
+
+def redraw_legends(scene: slicer.vtkMRMLScene) -> None:
+    """Slicer looks again which volumes the views show: it does so by itself only when a user changes a layer."""
+    for found in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode", scene):
+        found.Modified()
 
 
 def style_legend(

@@ -37,6 +37,8 @@ _FONT = {"title": 18, "axis": 14, "labels": 12, "legend": 12}
 # names that fit below a chart
 _MOST_NAMES, _LONGEST_NAMES = 12, 100
 _LARGE_LEGEND = 10
+# Slicer draws the legend over the top right of the chart: so much room, in parts of the rest, is left for it
+_LEGEND_ROOM = 0.4
 
 #: half the width of a box, and of the ends of its whiskers
 _BOX, _WHISKER = 0.28, 0.14
@@ -78,8 +80,12 @@ def _bars(
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeBar)
         series.SetLabelColumnName(table.GetColumnName(0))
     chart.SetXAxisTitle(_who_is_who(names))
-    _set_range(chart, "X", -0.75, len(names) - 0.25)
+    _set_range(chart, "X", -0.75, _right_end(len(names)))
     return chart
+
+
+def _right_end(count: int) -> float:
+    return count - 0.25 + _LEGEND_ROOM * (count + 0.5)
 
 
 def jacobian_chart(
@@ -103,17 +109,18 @@ def jacobian_chart(
     table.SetName(scene.GenerateUniqueName(f"{name} boxes"))
     table.SetUseColumnTitleAsColumnHeader(True)
     scene.AddNode(table)
-    _line(scene, chart, table, "1 = keeps its volume", _level(-0.75, len(boxes) - 0.25, 1.0), _NO_CHANGE_COLOUR)
+    across = (-0.75, len(boxes) - 0.25)
+    _line(scene, chart, table, "1 = keeps its volume", _level(*across, 1.0), _NO_CHANGE_COLOUR)
     lowest = min(v[0] for v in boxes.values())
     if lowest < 0.25:
-        _line(scene, chart, table, "0 = folds", _level(-0.75, len(boxes) - 0.25, 0.0), _FOLDING_COLOUR)
+        _line(scene, chart, table, "0 = folds", _level(*across, 0.0), _FOLDING_COLOUR)
     for k, (segment, values) in enumerate(boxes.items()):
         colour = _SEGMENT_COLOURS[k % len(_SEGMENT_COLOURS)]
         _line(scene, chart, table, segment, _box(k, values), colour, solid=True)
     chart.SetXAxisTitle(_who_is_who(list(boxes)))
     chart.SetYAxisTitle("Jacobian determinant")
     chart.SetLegendVisibility(len(boxes) <= _LARGE_LEGEND)
-    _set_range(chart, "X", -0.75, len(boxes) - 0.25)
+    _set_range(chart, "X", -0.75, _right_end(len(boxes)))
     highest = max(v[4] for v in boxes.values())
     _set_range(chart, "Y", min(lowest, 0.0 if lowest < 0.25 else 0.9) - 0.1, max(highest, 1.1) + 0.1)
     return chart
