@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .loading import load_problem
@@ -129,7 +129,18 @@ def _register(request: Request, progress: Progress | None, end: float) -> Regist
     progress.update(0.0, "Reading the images")
     problem = load_problem(request.inputs)
     context = Context(device=device, progress=progress.part(_READ, end), seed=request.seed)
-    return register_problem(problem, spec, preset=request.preset, values=request.values, context=context)
+    result = register_problem(problem, spec, preset=request.preset, values=request.values, context=context)
+    return _with_inverse_as_written(result)
+
+
+def _with_inverse_as_written(result: RegistrationResult) -> RegistrationResult:
+    """The inverse on the moving grid, as files hold it: every way to a result then has the same numbers."""
+    from ..transforms.compose import as_displacement_field
+
+    inverse = result.inverse
+    if inverse is None or inverse.is_linear:
+        return result
+    return replace(result, inverse=as_displacement_field(inverse, result.problem.moving.grid))
 
 
 @contextmanager

@@ -142,6 +142,33 @@ def test_evaluate_a_folder_and_files(command, image_files, tmp_path, capsys):
     assert "nothing to evaluate" in capsys.readouterr().err
 
 
+def test_evaluate_leaves_a_folder_that_can_be_reported(command, image_files, tmp_path, capsys):
+    out, seen = tmp_path / "out", tmp_path / "seen"
+    main([*command, str(out)])
+    files = [f"--fixed={image_files['fixed']}", f"--moving={image_files['moving']}"]
+    capsys.readouterr()
+    words = ["evaluate", "--transform", str(out / "transform.tfm"), "--inverse", str(out / "inverse.tfm"), *files]
+    assert main([*words, "--out", str(seen), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((seen / "metrics.json").read_text())
+    there = {path.name for path in seen.iterdir()}
+    maps = ("jacobian", "log-jacobian", "displacement", "inverse-consistency", "moved")
+    assert there == {f"{name}.nii.gz" for name in maps} | {"metrics.json", "provenance.json"}
+    shift = sitk.GetArrayFromImage(sitk.ReadImage(str(seen / "displacement.nii.gz")))
+    step = sitk.ReadTransform(str(out / "transform.tfm")).TransformPoint((0.0, 0.0, 0.0))
+    np.testing.assert_allclose(shift, np.linalg.norm(step), atol=1e-4)
+
+    assert main(["evaluate", str(out), "--out", str(tmp_path / "again")]) == 0
+    assert f"Written to {tmp_path / 'again'}" in capsys.readouterr().out
+    again = json.loads((tmp_path / "again/metrics.json").read_text())
+    assert again == told
+    assert json.loads((tmp_path / "again/provenance.json").read_text())["method"] == "tiny"
+    assert main(["evaluate", str(seen), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["deformation"] == told["deformation"]
+    assert main([*words, "--moving=no.nii", "--out", str(tmp_path / "none")]) == 2
+    assert not (tmp_path / "none").exists()
+
+
 def test_report_leaves_three_files(command, tmp_path, capsys):
     out = tmp_path / "out"
     main([*command, str(out)])

@@ -45,7 +45,19 @@ def test_the_problem_comes_back_and_paths_are_full(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "[]", '{"method": "m"}', '{"inputs": {}}', '{"method": 1, "inputs": 2}']
+    "text",
+    [
+        None,
+        "",
+        "[]",
+        '{"method": "m"}',
+        '{"inputs": {}}',
+        '{"method": 1, "inputs": 2}',
+        '{"task": "paint", "method": "m", "inputs": {}}',
+        '{"task": "register", "inputs": {"transform": "t.tfm"}}',
+        '{"task": "review", "method": "m", "inputs": {"fixed": "f.nrrd"}}',
+        '{"task": ["review"], "inputs": {"transform": "t.tfm"}}',
+    ],
 )
 def test_a_damaged_problem_is_a_sentence(tmp_path, text):
     folder = JobFolder.create(tmp_path)
@@ -53,6 +65,13 @@ def test_a_damaged_problem_is_a_sentence(tmp_path, text):
         (folder.path / "problem.json").write_text(text)
     with pytest.raises(InputError, match="submit"):
         folder.read_problem()
+
+
+def test_what_a_job_does_is_known_to_sentences_about_it(tmp_path):
+    folder = JobFolder.create(tmp_path)
+    assert folder.task == "registration"
+    folder.write_problem({"task": "review", "inputs": {"transform": "t.tfm"}})
+    assert folder.task == "review" and folder.inputs() == {"transform": str(folder.path / "t.tfm")}
 
 
 def test_folders_of_ended_processes_are_removed_and_others_kept(tmp_path):

@@ -6,21 +6,24 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
 
+import DeepRegistrationLib as dr
 from DeepRegistrationLib import io
 from DeepRegistrationLib.core.errors import InputError
 from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.core.image import Image, ImageKind
+from DeepRegistrationLib.core.points import PointSet
 from DeepRegistrationLib.core.problem import RegistrationProblem
 from DeepRegistrationLib.core.result import Provenance, RegistrationResult
 from DeepRegistrationLib.jobs import ResultFolder
-from DeepRegistrationLib.jobs.outputs import plain, write_outputs
-from DeepRegistrationLib.jobs.report import csv_text, write_report
+from DeepRegistrationLib.jobs.outputs import plain, write_inputs, write_outputs
+from DeepRegistrationLib.jobs.perform import measure, save
 from DeepRegistrationLib.metrics import evaluate
 from DeepRegistrationLib.transforms import Affine, DisplacementField
 from methods.tiny import blob
@@ -167,25 +170,96 @@ def test_a_folder_without_a_result_is_a_sentence(tmp_path):
         _ = ResultFolder(tmp_path).provenance
 
 
-def test_report(result, tmp_path):
-    write_outputs(result, evaluate(result), tmp_path, inputs={"fixed": "a<b>.nrrd"})
-    pages = {path.suffix: path.read_text() for path in write_report(ResultFolder(tmp_path))}
-    assert "ball" in pages[".html"] and "a&lt;b&gt;.nrrd" in pages[".html"]
-    assert "http" not in pages[".html"].replace("https://doi.org", "")
-    rows = [line.split(",") for line in pages[".csv"].splitlines()]
-    dice = next(row for row in rows if row[:3] == ["segments", "ball", "dice_after"])
-    assert float(dice[3]) == pytest.approx(
-        json.loads(pages[".json"])["metrics"]["segments"]["ball"]["dice_after"]
+def without_nan(numbers):
+    return json.loads(json.dumps(numbers, allow_nan=False))
+
+
+def test_maps_are_read_back_and_a_folder_has_the_numbers_of_its_result(result, tmp_path):
+    grid = result.grid
+    ramp = torch.linspace(0.5, 4.0, grid.voxels).reshape(1, *grid.shape)
+    maps = {"uncertainty": Image(ramp, grid), "intensity-change": Image(-ramp, grid)}
+    result = replace(result, maps=maps)
+    inputs = write_inputs(result.problem, tmp_path)
+    paths = {name: str(tmp_path / file) for name, file in inputs.items()}
+    write_outputs(result, measure(result).evaluation, tmp_path / "out", inputs=paths)
+    found = ResultFolder(tmp_path / "out")
+    assert found.maps.keys() == maps.keys()
+    back = found.result()
+    for name, image in maps.items():
+        assert torch.allclose(back.maps[name].data, image.data, atol=1e-5)
+    numbers, expected = without_nan(dr.evaluate(found).to_dict()), found.metrics
+    assert expected["segments"]["ball"]["uncertainty_mean_mm"] > 0.5
+    assert expected["maps"]["intensity-change"]["min"] == pytest.approx(-3.7, rel=0.01)
+    for group in ("segments", "maps"):
+        assert numbers[group].keys() == expected[group].keys()
+        for name, values in expected[group].items():
+            assert numbers[group][name] == pytest.approx(values, rel=1e-4)
+    assert back.provenance.method == "m" and back.tables == {"anatomical distance": 0.5}
+
+
+def test_a_map_that_lies_elsewhere_is_refused(result, tmp_path):
+    paths = {name: str(tmp_path / file) for name, file in write_inputs(result.problem, tmp_path).items()}
+    files = write_outputs(result, None, tmp_path / "out", inputs=paths)
+    far = Grid(result.grid.size, result.grid.spacing, (900.0, 0.0, 0.0))
+    io.write_image(Image(torch.ones(1, *far.shape), far), tmp_path / "out" / files["uncertainty"])
+    with pytest.raises(InputError, match="does not touch the fixed image"):
+        ResultFolder(tmp_path / "out").result()
+
+
+def test_a_result_kept_with_its_inputs_can_be_moved_about(result, tmp_path):
+    landmarks = PointSet(result.grid.world_points()[3:6, 5, 5].double(), names=("a", "b", "c"))
+    problem = replace(
+        result.problem, fixed_landmarks=landmarks, moving_landmarks=PointSet(landmarks.points + 1.0)
     )
+    result = replace(result, problem=problem)
+    save(result, tmp_path / "first")
+    (tmp_path / "first").rename(tmp_path / "second")
+    found = ResultFolder(tmp_path / "second")
+    back = found.result()
+    assert torch.equal(back.problem.fixed.data, problem.fixed.data)
+    assert back.problem.moving.grid.same_as(problem.moving.grid)
+    assert list(back.problem.fixed_landmarks.names) == ["a", "b", "c"]
+    assert back.moved_segmentation().names == {7: "ball"}
+    before, after = dr.evaluate(result).to_dict(), dr.evaluate(tmp_path / "second").to_dict()
+    assert after["landmarks"]["after_mm"] == pytest.approx(before["landmarks"]["after_mm"], abs=1e-4)
+    assert after["segments"]["ball"]["dice_after"] == before["segments"]["ball"]["dice_after"]
+    write_outputs(RegistrationResult(problem, Affine.identity(3)), None, tmp_path / "second")
+    assert not [path for path in (tmp_path / "second").iterdir() if path.name.startswith(("fixed", "moving"))]
 
 
-def test_csv_holds_lists_and_gaps():
-    text = csv_text({"landmarks": {"count": 2, "after_mm": [1.5, None]}, "overlap": None})
-    assert text.splitlines()[1:] == [
-        "landmarks,,count,2",
-        "landmarks,1,after_mm,1.5",
-        "landmarks,2,after_mm,",
-    ]
+def test_a_result_in_memory_is_written_and_reported(result, tmp_path):
+    pages = dr.report(result, tmp_path / "out")
+    assert {path.name for path in pages} == {"report.html", "report.csv", "report.json"}
+    assert all(path.parent == tmp_path / "out" for path in pages)
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    dice = dr.evaluate(result).to_dict()["segments"]["ball"]["dice_after"]
+    assert told["metrics"]["segments"]["ball"]["dice_after"] == pytest.approx(dice)
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "data:image/png;base64," in html and "ball" in html  # the scans are there to be drawn
+
+    elsewhere = dr.report(str(tmp_path / "out"), out=tmp_path / "pages")
+    assert all(path.parent == tmp_path / "pages" for path in elsewhere)
+    assert dr.report(ResultFolder(tmp_path / "out")) == pages
+    with pytest.raises(InputError, match="out="):
+        dr.report(result)
+    with pytest.raises(InputError, match="no folder"):
+        dr.report(tmp_path / "nowhere")
+
+
+def test_a_result_or_a_transform_is_evaluated_but_not_both(result):
+    with pytest.raises(InputError, match="both given"):
+        dr.evaluate(result, transform=result.transform)
+    with pytest.raises(InputError, match="'fixed' was given too"):
+        dr.evaluate(result, fixed=result.problem.fixed)
+    with pytest.raises(InputError, match="transform is missing"):
+        dr.evaluate(fixed=result.problem.fixed, moving=result.problem.moving)
+
+
+def test_a_review_of_a_result_leaves_its_numbers(result, tmp_path):
+    given = {name: value for name, value in vars(result.problem).items() if value is not None}
+    evaluation = dr.evaluate(transform=result.transform, inverse=result.inverse, **given)
+    expected = dr.evaluate(replace(result, maps={})).to_dict()
+    assert without_nan(evaluation.to_dict()) == without_nan(expected)
 
 
 def test_two_dimensions(tmp_path):

@@ -189,7 +189,7 @@ def loaded_by(code):
         "import DeepRegistrationLib as dr; dr.methods()",
         "import DeepRegistrationLib as dr; [dr.describe(m.id) for m in dr.methods()]",
         "from DeepRegistrationLib.jobs import Event, JobFolder, ResultFolder, Runner, RunningJob",
-        "import DeepRegistrationLib.jobs.blocking, DeepRegistrationLib.jobs.report",
+        "import DeepRegistrationLib.jobs.blocking, DeepRegistrationLib.jobs.review, DeepRegistrationLib.reports",
         "from DeepRegistrationLib.jobs.worker import main",
         "from DeepRegistrationLib.cli import main; import io; sys.stdout = io.StringIO(); "
         "main(['methods', '--json']); main(['methods', '--markdown']); sys.stdout = sys.__stdout__",
