@@ -15,6 +15,8 @@ _DICE_FALL = 0.01
 _TRE_RISE_MM = 0.5
 _OUTSIDE_PERCENT = 5.0
 _UNCERTAIN_MM = 2.0
+#: times the volume, against the segment's own median, that tissue hardly gains or loses
+_UNLIKELY_CHANGE = 3.0
 
 
 def concerns(evaluation: Evaluation, grid: Grid) -> Iterator[str]:
@@ -34,6 +36,7 @@ def concerns(evaluation: Evaluation, grid: Grid) -> Iterator[str]:
             f"The inverse misses by up to {inverse.p95:.1f} mm at 95 % of the points, more than a voxel; "
             "use it with care."
         )
+    yield from _volume_changes(evaluation)
     yield from _uncertainty(evaluation, grid)
 
 
@@ -85,6 +88,25 @@ def _segments(evaluation: Evaluation) -> Iterator[str]:
         for there, names in lone.items():
             if names:
                 yield f"Only the {there} segmentation holds {', '.join(names)}, so no overlap was measured."
+
+
+def _volume_changes(evaluation: Evaluation) -> Iterator[str]:
+    """Segments of which a twentieth changes far more than the rest without folding."""
+    for name, segment in evaluation.segments.items():
+        inside = segment.jacobian
+        if inside is None or inside.folding_percent > 0 or not inside.percentiles:
+            continue
+        low, _, middle, _, high = inside.percentiles
+        if low * _UNLIKELY_CHANGE < middle:
+            yield (
+                f"Parts of {name} are squeezed to less than a third of the volume the rest of it keeps "
+                f"(Jacobian {low:.2f} against {middle:.2f}): check the alignment there."
+            )
+        if high > _UNLIKELY_CHANGE * middle:
+            yield (
+                f"Parts of {name} are stretched to more than three times the volume of the rest of it "
+                f"(Jacobian {high:.2f} against {middle:.2f}): check the alignment there."
+            )
 
 
 def _uncertainty(evaluation: Evaluation, grid: Grid) -> Iterator[str]:

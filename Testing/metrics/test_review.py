@@ -190,6 +190,24 @@ def test_uncertainty_inside_a_segment_is_told(result: RegistrationResult) -> Non
     assert any("over the fixed image" in sentence for sentence in evaluate(everywhere).concerns)
 
 
+def test_a_squeezed_part_of_a_segment_is_told() -> None:
+    """One in eight columns of the segment has a Jacobian of 0.2, the others of 1; without folding anywhere."""
+    grid = Grid((40, 12, 10))
+    labels = torch.zeros(1, *grid.shape, dtype=torch.uint8)
+    labels[..., 2:10, 2:10, 4:36] = 1
+    seg = Image(labels, grid, ImageKind.LABELS, {1: "Liver"})
+    p = RegistrationProblem(_image(grid), _image(grid), fixed_segmentation=seg, moving_segmentation=seg)
+    x = torch.arange(40.0)
+    squeezed = DisplacementField(torch.zeros(3, *grid.shape), grid)
+    squeezed.field[0] = torch.where(x < 10, 0, torch.where(x < 14, -0.8 * (x - 10), -3.2))
+    e = evaluate(RegistrationResult(p, squeezed))
+    (told,) = [sentence for sentence in e.concerns if "squeezed" in sentence]
+    assert "Parts of Liver" in told and "0.20 against 1.00" in told
+    halved = Affine.about(grid.centre, np.diag([0.5, 0.5, 0.5]), [0.0, 0.0, 0.0])
+    all_smaller = evaluate(RegistrationResult(p, halved)).concerns
+    assert not any("squeezed" in sentence for sentence in all_smaller)
+
+
 def test_holes_in_a_map_are_left_out_of_the_numbers(result: RegistrationResult) -> None:
     holed = torch.full((1, *GRID.shape), 1.5)
     holed[..., 5] = float("nan")
