@@ -34,14 +34,24 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/core/transform.py
   DeepRegistrationLib/descriptions.py
   DeepRegistrationLib/gui/__init__.py
+  DeepRegistrationLib/gui/batch_section.py
   DeepRegistrationLib/gui/choices.py
+  DeepRegistrationLib/gui/compare_section.py
   DeepRegistrationLib/gui/controls.py
   DeepRegistrationLib/gui/form.py
+  DeepRegistrationLib/gui/landmark_section.py
+  DeepRegistrationLib/gui/map_section.py
   DeepRegistrationLib/gui/numbers.py
   DeepRegistrationLib/gui/panel.py
   DeepRegistrationLib/gui/readiness.py
+  DeepRegistrationLib/gui/review_panel.py
+  DeepRegistrationLib/gui/review_run.py
+  DeepRegistrationLib/gui/segment_section.py
+  DeepRegistrationLib/gui/sorted_table.py
   DeepRegistrationLib/gui/start.py
+  DeepRegistrationLib/gui/steps.py
   DeepRegistrationLib/gui/torch_setup.py
+  DeepRegistrationLib/gui/transform_section.py
   DeepRegistrationLib/gui/watch.py
   DeepRegistrationLib/io/__init__.py
   DeepRegistrationLib/io/convert.py
@@ -61,8 +71,8 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/jobs/outputs.py
   DeepRegistrationLib/jobs/perform.py
   DeepRegistrationLib/jobs/processes.py
-  DeepRegistrationLib/jobs/report.py
   DeepRegistrationLib/jobs/results.py
+  DeepRegistrationLib/jobs/review.py
   DeepRegistrationLib/jobs/runner.py
   DeepRegistrationLib/jobs/worker.py
   DeepRegistrationLib/losses/__init__.py
@@ -72,6 +82,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/methods/__init__.py
   DeepRegistrationLib/methods/deformable/__init__.py
   DeepRegistrationLib/methods/deformable/convex_adam.py
+  DeepRegistrationLib/methods/ensemble.py
   DeepRegistrationLib/methods/initialisation.py
   DeepRegistrationLib/methods/memory.py
   DeepRegistrationLib/methods/peak_memory.py
@@ -85,25 +96,51 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/metrics/deformation.py
   DeepRegistrationLib/metrics/evaluation.py
   DeepRegistrationLib/metrics/landmarks.py
+  DeepRegistrationLib/metrics/likeness.py
+  DeepRegistrationLib/metrics/map_kinds.py
+  DeepRegistrationLib/metrics/maps.py
+  DeepRegistrationLib/metrics/moving.py
   DeepRegistrationLib/metrics/overlap.py
+  DeepRegistrationLib/metrics/review.py
   DeepRegistrationLib/metrics/segments.py
-  DeepRegistrationLib/metrics/similarity.py
   DeepRegistrationLib/metrics/summary.py
   DeepRegistrationLib/metrics/surface.py
   DeepRegistrationLib/mrml/__init__.py
+  DeepRegistrationLib/mrml/capture.py
   DeepRegistrationLib/mrml/changes.py
   DeepRegistrationLib/mrml/colours.py
+  DeepRegistrationLib/mrml/comparison.py
   DeepRegistrationLib/mrml/console.py
+  DeepRegistrationLib/mrml/difference.py
+  DeepRegistrationLib/mrml/direction.py
+  DeepRegistrationLib/mrml/direction_picture.py
+  DeepRegistrationLib/mrml/export_steps.py
   DeepRegistrationLib/mrml/inputs.py
+  DeepRegistrationLib/mrml/kept.py
+  DeepRegistrationLib/mrml/landmark_errors.py
   DeepRegistrationLib/mrml/landmarks.py
+  DeepRegistrationLib/mrml/map_nodes.py
+  DeepRegistrationLib/mrml/node_maps.py
+  DeepRegistrationLib/mrml/open_result.py
   DeepRegistrationLib/mrml/order.py
   DeepRegistrationLib/mrml/places.py
+  DeepRegistrationLib/mrml/plots.py
   DeepRegistrationLib/mrml/results.py
+  DeepRegistrationLib/mrml/reveal.py
+  DeepRegistrationLib/mrml/review_console.py
+  DeepRegistrationLib/mrml/review_inputs.py
+  DeepRegistrationLib/mrml/review_results.py
+  DeepRegistrationLib/mrml/screen_mix.py
   DeepRegistrationLib/mrml/segments.py
+  DeepRegistrationLib/mrml/side_by_side.py
+  DeepRegistrationLib/mrml/slabs.py
+  DeepRegistrationLib/mrml/tables.py
+  DeepRegistrationLib/mrml/transform_display.py
   DeepRegistrationLib/mrml/transforms.py
   DeepRegistrationLib/mrml/views.py
   DeepRegistrationLib/mrml/volumes.py
   DeepRegistrationLib/ops/__init__.py
+  DeepRegistrationLib/ops/box.py
   DeepRegistrationLib/ops/correlation.py
   DeepRegistrationLib/ops/gradients.py
   DeepRegistrationLib/ops/local_contrast.py
@@ -113,6 +150,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/ops/smoothing.py
   DeepRegistrationLib/ops/splines.py
   DeepRegistrationLib/optim/__init__.py
+  DeepRegistrationLib/optim/adam.py
   DeepRegistrationLib/optim/convex.py
   DeepRegistrationLib/optim/convex_adam.py
   DeepRegistrationLib/optim/instance.py
@@ -125,6 +163,23 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/optim/linear_search.py
   DeepRegistrationLib/optim/parametric.py
   DeepRegistrationLib/optim/working_pair.py
+  DeepRegistrationLib/reports/__init__.py
+  DeepRegistrationLib/reports/batch.py
+  DeepRegistrationLib/reports/batch_page.py
+  DeepRegistrationLib/reports/drawing.py
+  DeepRegistrationLib/reports/elements.py
+  DeepRegistrationLib/reports/outliers.py
+  DeepRegistrationLib/reports/page.py
+  DeepRegistrationLib/reports/palette.py
+  DeepRegistrationLib/reports/picture.py
+  DeepRegistrationLib/reports/pictures.py
+  DeepRegistrationLib/reports/plots.py
+  DeepRegistrationLib/reports/png.py
+  DeepRegistrationLib/reports/sentences.py
+  DeepRegistrationLib/reports/slices.py
+  DeepRegistrationLib/reports/style.py
+  DeepRegistrationLib/reports/tables.py
+  DeepRegistrationLib/reports/writing.py
   DeepRegistrationLib/transforms/__init__.py
   DeepRegistrationLib/transforms/affine.py
   DeepRegistrationLib/transforms/compose.py

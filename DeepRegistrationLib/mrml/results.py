@@ -238,12 +238,20 @@ def restore_moving(transform: slicer.vtkMRMLTransformNode) -> None:
         moving.SetAndObserveTransformNodeID(transform.GetNodeReferenceID(BEFORE_ROLE))
 
 
+def provenance_of(transform: slicer.vtkMRMLTransformNode) -> dict[str, Any]:
+    """How a result of this extension came about; empty for any other transform."""
+    if not transform.GetAttribute(METHOD_ATTRIBUTE):
+        return {}
+    found: dict[str, Any] = json.loads(transform.GetAttribute(PROVENANCE_ATTRIBUTE) or "{}")
+    return found
+
+
 def nodes_of_result(transform: slicer.vtkMRMLTransformNode) -> RegistrationNodes | None:
     """The nodes and numbers recorded on an output transform (also after the scene was saved and loaded)."""
     moved = transform.GetNodeReference("DeepRegistration.output.moved")
     if not transform.GetAttribute(METHOD_ATTRIBUTE) or moved is None:
         return None
-    provenance = json.loads(transform.GetAttribute(PROVENANCE_ATTRIBUTE) or "{}")
+    provenance = provenance_of(transform)
     return RegistrationNodes(
         transform,
         moved,
