@@ -99,10 +99,7 @@ class _Layers:
 
 
 def _layer_count(node: slicer.vtkMRMLSliceCompositeNode) -> int:
-    count = node.Layer_Last
-    # Slicer 5.10 has no more than background, foreground and label map.
-    more = getattr(node, "GetNumberOfAdditionalLayers", None)
-    return int(count + more()) if more is not None else int(count)
+    return int(node.Layer_Last + node.GetNumberOfAdditionalLayers())
 
 
 class _Plane:

@@ -413,6 +413,58 @@ def test_values_of_different_grids_are_paired_in_the_world(views: Any, make_volu
     assert len(a) > 1000 and np.abs(a - b - 4).max() <= 0.126
 
 
+def test_transforms_of_the_volumes_count(views: Any, make_volume: Any, compare: Any, scene: Any) -> None:
+    import slicer
+
+    k, j, i = np.indices((40, 50, 60))
+    scan = (500 + 300 * np.sin(i / 6) * np.cos(j / 7) + 100 * np.sin(k / 5)).astype(np.float32)
+    geometry = np.diag([2.0, 2.0, 2.0, 1.0])
+    away = geometry.copy()
+    away[:3, 3] = [6.0, -4.0, 10.0]
+    fixed, moved = make_volume(scan, geometry, "fixed"), make_volume(scan, away, "moved")
+    slicer.util.setSliceViewerLayers(background=fixed, fit=True)
+    views.sliceWidget("Green").mrmlSliceNode().SetSliceToRASByNTP(0.1, 0.4, 1, 1, 0.1, 0, 60, 50, 40, 0)
+    comparison = compare(fixed, moved)
+    comparison.show("difference")
+    comparison.set_difference_limit(100.0)
+
+    def brightness(name: str) -> float:
+        shown = picture(name)
+        seen = inside(name, margin=12) & clear(shown.shape[:2])
+        seen[:, int(0.75 * seen.shape[1]) :] = False  # the legend
+        return float(np.percentile(shown[seen].max(axis=-1), 95))
+
+    for name in SLICES:
+        assert brightness(name) > 150
+    back = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = np.eye(4)
+    matrix[:3, 3] = -away[:3, 3]
+    back.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    moved.SetAndObserveTransformNodeID(back.GetID())
+    for name in SLICES:
+        assert brightness(name) < 10
+    comparison.set_difference_limit(None)
+    assert comparison.difference_limit == 1.0  # nothing differs
+
+
+def test_a_view_is_drawn_again_when_a_hidden_layer_changes(
+    pair: Any, compare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    comparison = compare(*pair)
+    comparison.show("checkerboard")
+    picture()
+    view = slicer.app.layoutManager().sliceWidget("Red").sliceView()
+    asked: list[Any] = []
+    monkeypatch.setattr(type(view), "scheduleRender", lambda self: asked.append(self))
+    pair[1].GetDisplayNode().SetWindowLevelMinMax(0, 400)
+    assert any(one is view for one in asked)
+    asked.clear()
+    comparison.set_squares(3)
+    assert any(one is view for one in asked)
+
+
 def test_a_difference_of_large_scans_is_there_at_once(views: Any, make_volume: Any, compare: Any) -> None:
     import time
 
@@ -510,11 +562,14 @@ def watched(views: Any) -> list[bool]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_close_leaves_no_trace(views: Any, pair: Any, mode: str) -> None:
+def test_close_leaves_no_trace(views: Any, pair: Any, make_volume: Any, mode: str) -> None:
     import slicer
 
     from DeepRegistrationLib.mrml.comparison import Comparison
 
+    other = make_volume(ramp(), np.diag([2.0, 2.0, 2.0, 1.0]), "other")
+    slicer.util.setSliceViewerLayers(foreground=other, foregroundOpacity=0.4)
+    composite("Green").SetCompositing(composite().Subtract)
     nodes = slicer.mrmlScene.GetNumberOfNodes()
     before = (props(views), watched(views), [picture(name) for name in SLICES])
     comparison = Comparison(*pair)
@@ -534,6 +589,8 @@ def test_close_leaves_no_trace(views: Any, pair: Any, mode: str) -> None:
     for one, other in zip(before[2], after[2], strict=True):
         assert (one == other).all()
     assert slicer.mrmlScene.GetNumberOfNodes() == nodes
+    assert composite("Green").GetCompositing() == composite().Subtract
+    composite("Green").SetCompositing(composite().Alpha)
     reference = weakref.ref(comparison)
     del comparison
     gc.collect()

@@ -139,6 +139,43 @@ def test_layouts(views):
         views.setLayout(9999)
 
 
+def test_layouts_with_a_plot_and_a_table(views):
+    import slicer
+
+    node = slicer.vtkMRMLLayoutNode
+    table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode")
+    table.AddColumn().SetName("Dice")
+    chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode")
+    views.setLayout(node.SlicerLayoutFourUpTableView)
+    assert views.tableViewCount == 1 and views.tableWidget(0).visible and views.tableWidget(1) is None
+    views.setLayout(node.SlicerLayoutFourUpPlotView)
+    assert views.plotViewCount == 1 and views.plotWidget(0).visible and not views.tableWidget(0).visible
+    shown = [n.GetLayoutName() for n in slicer.util.getNodesByClass("vtkMRMLAbstractViewNode") if n.IsMappedInLayout()]
+    assert sorted(shown) == ["Green", "PlotView1", "Red", "Yellow"]
+    logic = slicer.app.applicationLogic()
+    logic.GetSelectionNode().SetActiveTableID(table.GetID())
+    logic.GetSelectionNode().SetActivePlotChartID(chart.GetID())
+    logic.PropagateTableSelection()
+    logic.PropagatePlotChartSelection()
+    assert views.tableWidget(0).tableView().mrmlTableNode() is table
+    assert views.plotWidget(0).mrmlPlotViewNode().GetPlotChartNodeID() == chart.GetID()
+
+
+def test_linked_views_scroll_together(views):
+    import slicer
+
+    slicer.util.setSliceViewerLayers(background=_ball(), fit=True)
+    red, yellow = views.sliceWidget("Red"), views.sliceWidget("Yellow")
+    yellow.mrmlSliceNode().SetOrientationToAxial()
+    red.sliceController().setSliceOffsetValue(12.0)
+    assert yellow.sliceLogic().GetSliceOffset() != 12.0
+    red.sliceController().setSliceLink(True)
+    red.sliceController().setSliceOffsetValue(20.0)
+    assert yellow.sliceLogic().GetSliceOffset() == 20.0
+    red.sliceController().setSliceLink(False)
+    yellow.mrmlSliceNode().SetOrientationToSagittal()
+
+
 def test_picture_of_the_window(slicer_host, loaded, tmp_path):
     import slicer
     from PySide6 import QtGui
