@@ -63,7 +63,9 @@ def seen(views: Any, fixed: Any) -> np.ndarray:
 
 
 @pytest.mark.display
-def test_folding_has_its_colour_exactly_where_the_determinant_is_not_positive(views: Any, scene: Any, fixed: Any) -> None:
+def test_folding_is_coloured_exactly_where_determinants_are_not_positive(
+    views: Any, scene: Any, fixed: Any
+) -> None:
     node = map_nodes.add_map(scene, columns(VALUES), MATRIX, MAP_KINDS["jacobian"], "Jacobian")
     map_nodes.show_map(node, fixed, 1.0)
     map_nodes.legend(node, False)
