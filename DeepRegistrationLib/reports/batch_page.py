@@ -92,7 +92,7 @@ def batch_html(root: Path, cases: Sequence[BatchCase]) -> str:
         "</main>",
         "<footer>A dash: not measured. For research, not for diagnosis.</footer>",
     ]
-    return elements.document("Registrations side by side", body, _SCRIPT)
+    return elements.document("Registrations side by side", body, _SCRIPT, wide=True)
 
 
 _EXPLANATION = (
@@ -124,7 +124,8 @@ def _table(root: Path, cases: Sequence[BatchCase]) -> str:
     heads += [(title, True) for title, _ in columns.values()]
     heads.append(("Warnings", True))
     head = "".join(
-        f'<th scope="col"{" data-number" if is_number else ""}><button type="button">{escape(text)}</button></th>'
+        f'<th scope="col"{" class=number data-number" if is_number else ""}>'
+        f'<button type="button">{escape(text)}</button></th>'
         for text, is_number in heads
     )
     odd = _odd(cases)
@@ -154,14 +155,14 @@ def _row(root: Path, case: BatchCase, columns: dict[str, tuple[str, int]], odd: 
     why = case.error or case.reason
     cells = [
         f'<th scope="row" data-value="{escape(case.name)}">{name}</th>',
-        f'<td data-value="{escape(why)}">{escape(why) or elements.DASH}</td>',
+        f'<td{" class=odd" if case.stands_out else ""} data-value="{escape(why)}">{escape(why) or elements.DASH}</td>',
         f'<td data-value="{escape(case.method)}">{escape(case.method) or elements.DASH}</td>',
     ]
     for key, (_, digits) in columns.items():
         # what cannot be used comes before every number
         value = 1e9 if key == "outlier" and case.error else getattr(case, key)
         text = elements.DASH if value is None or value == 1e9 else f"{value:.{digits}f}"
-        marked = key in odd or (key == "outlier" and case.stands_out and not case.error)
+        marked = key in odd or (key == "outlier" and case.outlier >= STANDS_OUT)
         mark = ' <span aria-label="stands out">\u25cf</span>' if marked else ""
         kind = "number odd" if marked else "number"
         data = "" if value is None else f"{value:.9g}"

@@ -18,8 +18,11 @@ DASH = "\u2013"
 _LONG = 30
 
 
-def document(title: str, body: Iterable[str], script: str = "") -> str:
-    """A whole page without anything from elsewhere, so that it can be mailed and archived. `body` is HTML."""
+def document(title: str, body: Iterable[str], script: str = "", wide: bool = False) -> str:
+    """A whole page without anything from elsewhere, so that it can be mailed and archived. `body` is HTML.
+
+    wide   for a table that needs the whole width of the window
+    """
     parts = [
         "<!doctype html>",
         '<html lang="en">',
@@ -30,7 +33,7 @@ def document(title: str, body: Iterable[str], script: str = "") -> str:
         f"<title>{escape(title)}</title>",
         f"<style>{STYLE}</style>",
         "</head>",
-        "<body>",
+        f"<body{_class('wide' if wide else '')}>",
         *(part for part in body if part),
         f"<script>{script}</script>" if script else "",
         "</body>",
@@ -54,27 +57,34 @@ def bullets(sentences: Iterable[str], kind: str = "") -> str:
     return f"<ul{_class(kind)}>{items}</ul>" if items else ""
 
 
-def table(caption: str, heads: Sequence[str], rows: Iterable[Row], digits: Sequence[int | None] | None = None) -> str:
-    """Rows whose first cell is their head. It scrolls on its own where the page is narrow.
+def table(
+    caption: str,
+    heads: Sequence[str],
+    rows: Iterable[Row],
+    digits: Sequence[int | None] | None = None,
+    caption_hidden: bool = False,
+) -> str:
+    """Rows whose first cell is their head. It scrolls on its own where the page is narrow or the table long.
 
-    digits   after the point, for each column behind the first; None for four significant ones
+    digits           after the point, for each column behind the first; None for four significant ones
+    caption_hidden   for eyes, where a heading says the same
     """
     lines = list(rows)
     forms = [None, *(digits or [None] * (len(heads) - 1))]
     numeric = [all(_is_number(row[k]) for row in lines) for k in range(len(heads))]
-    head = "".join(
-        f'<th scope="col"{_class("number" if is_number else "")}>{escape(text)}</th>'
-        for text, is_number in zip(heads, numeric, strict=True)
-    )
-    body = "\n".join(
-        f'<tr><th scope="row">{escape(shown(row[0]))}</th>'
-        f"{''.join(_cell(value, form) for value, form in zip(row[1:], forms[1:], strict=True))}</tr>"
-        for row in lines
-    )
-    kind = "scroll long" if len(lines) > _LONG else "scroll"
+    kinds = [_class("number" if is_number else "") for is_number in numeric]
+    head = "".join(f'<th scope="col"{kind}>{escape(text)}</th>' for text, kind in zip(heads, kinds, strict=True))
+    body = []
+    for row in lines:
+        cells = (f"<td{kinds[k]}>{escape(_cell(row[k], forms[k]))}</td>" for k in range(1, len(heads)))
+        body.append(f'<tr><th scope="row">{escape(shown(row[0]))}</th>{"".join(cells)}</tr>')
+    inner = "\n".join(body)
+    long = len(lines) > _LONG
+    said = f"{caption} ({len(lines)} rows)" if long else caption
     return (
-        f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
+        f'<div class="scroll{" long" if long else ""}" role="region" tabindex="0" aria-label="{escape(caption)}">'
+        f"<table><caption{_class('hidden' if caption_hidden else '')}>{escape(said)}</caption>"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{inner}</tbody></table></div>"
     )
 
 
@@ -83,8 +93,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(value: Any, digits: int | None) -> str:
-    text = f"{value:.{digits}f}" if digits is not None and isinstance(value, float) else shown(value)
-    return f"<td{_class('number' if _is_number(value) else '')}>{escape(text)}</td>"
+    return f"{value:.{digits}f}" if digits is not None and isinstance(value, float) else shown(value)
 
 
 def shown(value: Any) -> str:
@@ -149,12 +158,15 @@ def _figure(picture: Picture, with_caption: bool) -> str:
     )
 
 
-def plots(*entries: tuple[str, str, str]) -> str:
-    """(heading, words, SVG) side by side where there is room; those without a plot are left out."""
-    inner = "\n".join(
-        f"<div><h3>{escape(head)}</h3>{paragraph(words)}{svg}</div>" for head, words, svg in entries if svg
-    )
-    return f'<div class="plots">{inner}</div>' if inner else ""
+def beside(*content: str) -> str:
+    """HTML side by side where there is room; what is empty is left out."""
+    inner = "\n".join(f"<div>{part}</div>" for part in content if part)
+    return f'<div class="beside">{inner}</div>' if inner else ""
+
+
+def plot(heading: str, words: str, svg: str) -> str:
+    """A plot under its heading; nothing without a plot."""
+    return f"<h3>{escape(heading)}</h3>{paragraph(words)}{svg}" if svg else ""
 
 
 def legend(content: Legend, name: str) -> str:

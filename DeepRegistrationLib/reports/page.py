@@ -186,8 +186,10 @@ def _landmarks(landmarks: Mapping[str, Any] | None) -> str:
     return elements.section(
         "Landmarks",
         elements.paragraph("TRE: how far a moved fixed landmark ends from its partner in the moving scan."),
-        plots.landmark_bars(landmarks),
-        elements.table("Distance of landmarks to their partners", heads, summary + rows, (2, 2)),
+        elements.beside(
+            plots.landmark_bars(landmarks),
+            elements.table("Distance of landmarks to their partners", heads, summary + rows, (2, 2)),
+        ),
     )
 
 
@@ -203,9 +205,11 @@ def _segments(segments: Mapping[str, Any] | None) -> str:
     rows = [(name, *(scores.get(key) for key in columns)) for name, scores in segments.items()]
     return elements.section(
         "Segments",
-        elements.plots(
-            ("Overlap (Dice)", "1: the segments of both scans cover each other.", plots.dice_bars(segments)),
-            (
+        elements.beside(
+            elements.plot(
+                "Overlap (Dice)", "1: the segments of both scans cover each other.", plots.dice_bars(segments)
+            ),
+            elements.plot(
                 "Change of volume (Jacobian)",
                 "Box: the middle half of the voxels. Line: 5 to 95 % of them. Stroke: median. Dot: smallest.",
                 plots.jacobian_boxes(segments),
@@ -226,7 +230,7 @@ def _named(title: str, values: Mapping[str, Any] | None, names: Mapping[str, str
         return ""
     order = [key for key in names if key in values] + [key for key in values if key not in names]
     rows = [(names.get(key, key.replace("_", " ")), values[key]) for key in order]
-    return elements.section(title, elements.table(title, ("", "Value"), rows))
+    return elements.section(title, elements.table(title, ("", "Value"), rows, caption_hidden=True))
 
 
 def _maps(maps: Mapping[str, Any] | None) -> str:
@@ -239,7 +243,9 @@ def _maps(maps: Mapping[str, Any] | None) -> str:
         kind = map_kind(map_id)
         name = f"{kind.title} ({kind.unit})" if kind.unit and kind.unit not in kind.title else kind.title
         rows.append((name, *(values.get(key) for key in _MAP_COLUMNS)))
-    return elements.section("Maps", elements.table("Values of every map", ("", *_MAP_COLUMNS.values()), rows))
+    return elements.section(
+        "Maps", elements.table("Values of every map", ("", *_MAP_COLUMNS.values()), rows, caption_hidden=True)
+    )
 
 
 def _similarity(values: Mapping[str, Any] | None) -> str:
@@ -252,7 +258,7 @@ def _similarity(values: Mapping[str, Any] | None) -> str:
     return elements.section(
         "Similarity: not a measure of correctness",
         elements.paragraph("How alike the grey values are. A wrong deformation can make scans look alike."),
-        elements.table("Similarity (not a measure of correctness)", ("", "Before", "After"), rows),
+        elements.table("Similarity (not a measure of correctness)", ("", "Before", "After"), rows, caption_hidden=True),
     )
 
 

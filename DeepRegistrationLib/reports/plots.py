@@ -9,10 +9,10 @@ from typing import Any
 
 from .elements import number
 
-_WIDTH = 460
+_WIDTH = 430
 _LONGEST_NAME = 22
-_LETTER = 7.6
-_ROW = 30
+_LETTER = 7.8
+_ROW = 31
 _TOP = 26
 #: room for the number behind a bar
 _RIGHT = 48
@@ -89,7 +89,7 @@ class _Chart:
         frame.append(f'<text class="tick" x="{middle:.1f}" y="{height - 5}" text-anchor="middle">{escape(unit)}</text>')
         return (
             f'<svg class="plot" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(self._title)}; '
-            f'the numbers stand in the table below">{"".join(frame)}{"".join(self._parts)}</svg>'
+            f'the numbers are in the table">{"".join(frame)}{"".join(self._parts)}</svg>'
         )
 
 
@@ -144,7 +144,7 @@ def _bars(
         for value, kind, offset in ((before, "before", 0), (after, "after", 12)):
             if value is not None:
                 chart.rect(0.0, value, y + offset, 11, kind)
-                chart.text(chart.x(value) + 4, y + offset + 10, form.format(value), "tick")
+                chart.text(chart.x(value) + 4, y + offset + 10.5, form.format(value), "tick")
     return chart.svg(unit) + _more(left_out)
 
 
@@ -179,7 +179,7 @@ def jacobian_boxes(segments: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _more(left_out: int) -> str:
-    return f"<p>{left_out} more in the table below.</p>" if left_out > 0 else ""
+    return f"<p>{left_out} more are in the table.</p>" if left_out > 0 else ""
 
 
 def _ticks(low: float, high: float) -> list[float]:
