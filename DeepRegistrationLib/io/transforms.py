@@ -12,6 +12,7 @@ the edge is large, as after an affine pre-alignment, so that Slicer could not in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ _DENSE_ENDINGS = (".h5", ".hdf5")
 #: samples along each cell of a B-spline's control lattice where no grid is given, and the most along an axis
 _SAMPLES_A_CELL = 8
 _MOST_SAMPLES = 256
+#: what ITK says of a kind of transform it has not been built with
+_UNKNOWN_KIND = re.compile(r'Could not create an instance of "(\w+)"')
 #: mm, below any bending
 _NOTHING = 1e-3
 
@@ -59,9 +62,7 @@ def read_transform(path: AnyPath, grid: Grid | None = None) -> Transform:
     return described(path, lambda: from_sitk_transform(read, grid))
 
 
-def write_transform(
-    transform: Transform, path: AnyPath, grid: Grid | None = None, *, compress: bool = False
-) -> None:
+def write_transform(transform: Transform, path: AnyPath, grid: Grid | None = None, *, compress: bool = False) -> None:
     """Writes the transform whole or not at all; the ending of the name chooses the form.
 
     .tfm .txt .mat        linear transforms
@@ -75,9 +76,7 @@ def write_transform(
         write_sitk(field_to_sitk(transform, grid), path, compress)
         return
     if not transform.is_linear and suffix not in _DENSE_ENDINGS:
-        raise OutputError(
-            f"{str(path)!r} holds linear transforms only; end the name in .nrrd, .nii.gz or .h5."
-        )
+        raise OutputError(f"{str(path)!r} holds linear transforms only; end the name in .nrrd, .nii.gz or .h5.")
     itk = to_sitk_transform(transform, grid)
     with replacing(path, suffix) as temporary:
         sitk.WriteTransform(itk, str(temporary))
@@ -102,9 +101,7 @@ def field_to_sitk(transform: Transform, grid: Grid | None = None) -> sitk.Image:
     """
     grid = grid or _own_grid(transform)
     if grid is None:
-        raise OutputError(
-            "To write a transform as a displacement field its grid is needed; give the fixed image's."
-        )
+        raise OutputError("To write a transform as a displacement field its grid is needed; give the fixed image's.")
     return _vector_image(transform.displacement(grid).detach().cpu(), grid)
 
 
@@ -153,9 +150,7 @@ def to_sitk_transform(transform: Transform, grid: Grid | None = None) -> sitk.Tr
         return out
     grid = grid or _own_grid(transform)
     if grid is None:
-        raise OutputError(
-            "To hand this transform to ITK a grid to sample it on is needed; give the fixed image's."
-        )
+        raise OutputError("To hand this transform to ITK a grid to sample it on is needed; give the fixed image's.")
     field = transform.displacement(grid).detach().cpu()
     return sitk.DisplacementFieldTransform(_vector_image(field, grid, np.float64))
 
@@ -266,6 +261,12 @@ def _spline_grid(transform: sitk.BSplineTransform) -> Grid:
 def _unreadable(file: Path, error: Exception) -> str:
     if isinstance(error, Damaged):
         return f"The transform file {str(file)!r} is damaged, {error}; copy or export it again."
+    unknown = _UNKNOWN_KIND.search(str(error))
+    if unknown:
+        return (
+            f"{str(file)!r} holds a transform of the kind {unknown[1]}, which cannot be read here; load it in Slicer "
+            "and export it as a displacement field (.nrrd, .nii.gz, .mha)."
+        )
     try:
         start = file.read_bytes()[:4096]
     except OSError:

@@ -20,6 +20,7 @@ from core.grids import (
 )
 from DeepRegistrationLib import io
 from DeepRegistrationLib.core.errors import InputError
+from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.transforms import Affine, Composition, DisplacementField, VelocityField
 
 every_grid = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
@@ -139,6 +140,78 @@ def test_b_splines(name, tmp_path):
     assert np.abs(through(spline, points) - points.numpy()).max() > 0.3
 
 
+def spline_over(grid, mm=1.0, seed=0):
+    spline = sitk.BSplineTransformInitializer(empty_itk(grid), [4] * grid.dimension)
+    rng = np.random.default_rng(seed)
+    spline.SetParameters((mm * rng.normal(size=len(spline.GetParameters()))).tolist())
+    return spline
+
+
+def composites_with_splines(grid):
+    """What ITK applies first comes first in the name; a spline lies where its predecessors lead."""
+    affine = itk_affine(linear_map(grid, 3))
+    wide = grid.padded(6)
+    spline, field = spline_over(wide), itk_field(wavy(wide, 1.0))
+    yield "spline", [spline]
+    yield "spline, affine", [spline, affine]
+    yield "affine, spline", [affine, spline]
+    yield "affine, spline, affine", [affine, spline, itk_affine(linear_map(grid, 5))]
+    yield "affine, field, spline", [affine, field, spline]
+    yield "two splines", [spline, spline_over(wide, seed=7)]
+
+
+COMPOSITES = (
+    "spline",
+    "spline, affine",
+    "affine, spline",
+    "affine, spline, affine",
+    "affine, field, spline",
+    "two splines",
+)
+
+
+@pytest.mark.parametrize("name", COMPOSITES)
+@pytest.mark.parametrize("grid", [GRIDS["oblique"], GRIDS["left-handed"]], ids=["oblique", "left-handed"])
+def test_splines_among_others_are_exact_on_the_grid_and_linear_beyond(grid, name, tmp_path):
+    parts = dict(composites_with_splines(grid))[name]
+    itk = sitk.CompositeTransform(3)
+    for part in reversed(parts):
+        itk.AddTransform(part)
+    sitk.WriteTransform(itk, str(tmp_path / "t.h5"))
+    mine = io.read_transform(tmp_path / "t.h5", grid)
+    voxels = torch.from_numpy(np.stack(np.unravel_index(np.arange(grid.voxels), grid.shape)[::-1], -1).astype(float))
+    centres = torch.from_numpy(grid.world_from_index(voxels.numpy()))
+    theirs = through(itk, centres)
+    assert np.abs(theirs - centres.numpy()).max() > 0.5
+    np.testing.assert_allclose(mine.apply(centres), theirs, atol=2e-4)
+    u = mine.displacement(grid).reshape(3, -1).T.numpy()
+    np.testing.assert_allclose(u, theirs - centres.numpy(), atol=2e-4)
+    beyond = torch.from_numpy(grid.centre + 20.0 * np.array(grid.extent))[None]
+    linear = [part for part in parts if part.IsLinear()]
+    expected = beyond.numpy()
+    for part in linear:
+        expected = through(part, torch.from_numpy(expected))
+    np.testing.assert_allclose(mine.apply(beyond), expected, atol=1e-6)
+    # without a grid the splines are sampled on their own
+    loose = io.read_transform(tmp_path / "t.h5")
+    np.testing.assert_allclose(loose.apply(centres), theirs, atol=0.05)
+
+
+def test_a_spline_that_does_not_reach_the_grid_is_refused(tmp_path):
+    grid = GRIDS["oblique"]
+    far = Grid(grid.size, grid.spacing, np.array(grid.origin) + 500.0, grid.direction)
+    sitk.WriteTransform(spline_over(far), str(tmp_path / "t.tfm"))
+    with pytest.raises(InputError, match=r"t\.tfm.*covers nothing"):
+        io.read_transform(tmp_path / "t.tfm", grid)
+    still = sitk.BSplineTransformInitializer(empty_itk(grid), [4] * 3)
+    assert float(io.from_sitk_transform(still, grid).displacement(grid).abs().max()) == 0
+
+
+def test_a_grid_of_another_dimension_is_left_alone():
+    flat, grid = GRIDS["flat plain"], GRIDS["oblique"]
+    assert io.from_sitk_transform(spline_over(flat), grid).dimension == 2
+
+
 def test_a_composite_read_from_itk_applies_the_last_first():
     grid = GRIDS["oblique"]
     first, second = linear_map(grid, 1), wavy(grid, 1.0)
@@ -177,6 +250,11 @@ def test_files_that_are_no_transform(tmp_path):
     refused(tmp_path / "e.txt", "elastix", "transformix")
     io.write_image(noise(GRIDS["plain"]), tmp_path / "scan.nii.gz")
     refused(tmp_path / "scan.nii.gz", "1 value(s) a voxel", "no displacement field")
+    (tmp_path / "tps.tfm").write_text(
+        "#Insight Transform File V1.0\n#Transform 0\nTransform: ThinPlateSplineKernelTransform_double_3_3\n"
+        "Parameters: 0 0 0\nFixedParameters: 0 0 0\n"
+    )
+    refused(tmp_path / "tps.tfm", "ThinPlateSplineKernelTransform_double_3_3", "displacement field")
     broken = wavy(GRIDS["plain"], 1.0)
     broken.field[0, 0, 0, 0] = float("nan")
     io.write_transform(broken, tmp_path / "nan.nrrd")
