@@ -39,8 +39,8 @@ def export_volume(
         yield from write_array(voxels(image), path, first_voxel(image))
         return image, False
     grid = covering_grid(image, place)
-    background = image.GetScalarRange()[0]
     yield f"Resampling {node.GetName()}"
+    background = yield from _lowest(voxels(image))
     size, pace = grid.GetDimensions(), Pace(first=_FIRST_RESAMPLED)
     with NrrdFile(path, size, voxels(image).dtype, first_voxel(grid)) as file:
         for slices, rows in blocks(size, pace):
@@ -49,6 +49,16 @@ def export_volume(
                 file.append(voxels(resample(image, part, place, True, background)))
             yield f"Resampling {node.GetName()}"
     return grid, True
+
+
+def _lowest(array: NDArray[Any]) -> Steps[float]:
+    """The lowest value there is, NaN passed over."""
+    lowest, pace = np.inf, Pace()
+    for slices, rows in blocks(array.shape[::-1], pace):  # type: ignore[arg-type]
+        with pace.step(array[slices, rows].size):
+            lowest = min(lowest, float(np.fmin.reduce(array[slices, rows], axis=None)))
+        yield "Looking for the background"
+    return lowest if np.isfinite(lowest) else 0.0
 
 
 def first_voxel(image: slicer.vtkOrientedImageData) -> NDArray[np.float64]:

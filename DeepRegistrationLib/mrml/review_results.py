@@ -18,8 +18,8 @@ from ..metrics.map_kinds import map_kind
 from .changes import SceneChange
 from .places import vtk_matrix
 from .review_inputs import ReviewNodes
-from .segments import fill_segmentation
-from .slabs import Steps, read_nrrd
+from .segments import BINARY_LABELMAP, fill_segmentation
+from .slabs import Pace, Steps, blocks, read_nrrd
 from .volumes import empty_image
 
 REVIEW_ATTRIBUTE = "DeepRegistration.review"
@@ -125,9 +125,12 @@ class _Loader:
     def run(self) -> Steps[None]:
         for name in list(self._arrays):
             # each array is let go when it has become a node
-            array = self._arrays.pop(name)
-            with self._change:
-                self._volume(name, *array)
+            array, matrix = self._arrays.pop(name)
+            if name == "segmentation":
+                yield from self._segmentation(array, matrix)
+            else:
+                with self._change:
+                    self._volume(name, array, matrix)
             del array
             yield f"Adding {name}"
         yield from self._numbers()
@@ -137,9 +140,7 @@ class _Loader:
         yield "Finished"
 
     def _volume(self, name: str, array: NDArray[Any], matrix: NDArray[np.float64]) -> None:
-        if name == "segmentation":
-            self._segmentation(array, matrix)
-        elif name == "moved":
+        if name == "moved":
             self._keep(name, self._moved(array, matrix), "moved")
         else:
             from .map_nodes import add_map
@@ -173,16 +174,27 @@ class _Loader:
         node.SetAndObserveImageData(_shared_image(array))
         return node
 
-    def _segmentation(self, array: NDArray[Any], matrix: NDArray[np.float64]) -> None:
+    def _segmentation(self, array: NDArray[Any], matrix: NDArray[np.float64]) -> Steps[None]:
         source = self._nodes.moving_segmentation
         if source is None:
             return
         node = slicer.vtkMRMLSegmentationNode()
         node.SetName(self._name("segmentation"))
-        fill_segmentation(node, source, array, matrix, self._labels)
-        self._scene.AddNode(node)
-        node.CreateDefaultDisplayNodes()
-        self._keep("segmentation", node, "segmentation")
+        # names and colours first, with one voxel that all segments share; then all voxels in its place
+        fill_segmentation(node, source, array[:1, :1, :1], matrix, self._labels)
+        labels = yield from _as_int16(array)
+        image = _shared_image(labels)
+        image.SetImageToWorldMatrix(vtk_matrix(matrix))
+        segmentation = node.GetSegmentation()
+        segmentation.GetNthSegment(0).GetRepresentation(BINARY_LABELMAP).ShallowCopy(image)
+        converter = slicer.vtkSegmentationConverter
+        name = converter.GetReferenceImageGeometryParameterName()
+        segmentation.SetConversionParameter(name, converter.SerializeImageGeometry(image))
+        yield "Adding segmentation"
+        with self._change:
+            self._scene.AddNode(node)
+            node.CreateDefaultDisplayNodes()
+            self._keep("segmentation", node, "segmentation")
 
     def _numbers(self) -> Steps[None]:
         from . import landmark_errors, plots, tables
@@ -276,6 +288,15 @@ def _shared_image(array: NDArray[Any]) -> Any:
     scalars = numpy_to_vtk(array.reshape(-1), deep=False)
     image.GetPointData().SetScalars(scalars)
     return image
+
+
+def _as_int16(array: NDArray[Any]) -> Steps[NDArray[np.int16]]:
+    out, pace = np.empty(array.shape, np.int16), Pace()
+    for slices, rows in blocks(array.shape[::-1], pace):  # type: ignore[arg-type]
+        with pace.step(array[slices, rows].size):
+            out[slices, rows] = array[slices, rows]
+        yield "Reading"
+    return out
 
 
 def _without_paths(provenance: Mapping[str, Any], nodes: ReviewNodes) -> dict[str, Any]:

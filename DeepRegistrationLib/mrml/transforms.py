@@ -16,7 +16,7 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from ..core.errors import OutputError
+from ..core.errors import InputError, OutputError
 from .places import RAS_TO_LPS, array_from, vtk_matrix
 from .volumes import empty_image, image_matrix, read_array
 
@@ -106,7 +106,8 @@ def transformed(transform: vtk.vtkAbstractTransform, points: NDArray[np.float64]
 def read_transform(path: Path) -> slicer.vtkMRMLTransformNode:
     """A transform node, not in any scene, whose *from parent* is the file's map.
 
-    Raises OutputError where the file is not a linear transform or a displacement field.
+    Raises InputError where the file cannot be read, and OutputError where it is neither a linear transform nor a
+    displacement field.
     """
     if path.suffix == ".tfm":
         node = slicer.vtkMRMLLinearTransformNode()
@@ -124,7 +125,12 @@ def _read_matrix(path: Path) -> NDArray[np.float64]:
     """4x4 RAS matrix of a linear transform file."""
     import SimpleITK as sitk
 
-    transform = sitk.ReadTransform(str(path))
+    try:
+        transform = sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise InputError(
+            f"The transform file {str(path)!r} is damaged or missing and cannot be read; run the alignment again."
+        ) from error
     if not transform.IsLinear():
         raise OutputError(f"The transform {path.name} is not linear; run the alignment again.")
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))

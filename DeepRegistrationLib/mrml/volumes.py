@@ -29,8 +29,7 @@ def check_volume(node: slicer.vtkMRMLVolumeNode, role: str) -> None:
     components = image.GetNumberOfScalarComponents()
     if components != 1:
         raise InputError(
-            f"The {role} volume {node.GetName()!r} has {components} values per voxel; "
-            "choose a volume with one."
+            f"The {role} volume {node.GetName()!r} has {components} values per voxel; choose a volume with one."
         )
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
@@ -175,10 +174,15 @@ def write_image(
 
 
 def read_array(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """((Z, Y, X[, C]) array, index -> world in RAS) of an image file."""
+    """((Z, Y, X[, C]) array, index -> world in RAS) of an image file. Raises InputError where it is damaged."""
     import SimpleITK as sitk
 
-    image = sitk.ReadImage(str(path))
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(
+            f"The image file {str(path)!r} is damaged or missing and cannot be read; run the alignment again."
+        ) from error
     matrix = np.eye(4)
     matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     matrix[:3, 3] = image.GetOrigin()

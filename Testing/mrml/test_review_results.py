@@ -186,16 +186,22 @@ def test_names_and_places_of_everything(scene: Any, nodes: ReviewNodes, tmp_path
     assert [i for i in lasting_ids(scene) if i not in before] == []
 
 
-def test_moved_voxels_live_as_long_as_the_node(scene: Any, nodes: ReviewNodes, tmp_path: Path) -> None:
+def test_voxels_live_as_long_as_their_nodes(scene: Any, nodes: ReviewNodes, tmp_path: Path) -> None:
     outputs = reviewed(nodes, tmp_path / "job")
-    file = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "job" / "results" / "moved.nrrd")))
-    node_id = outputs.moved.GetID()
+    file, labels = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "job" / "results" / f"{name}.nrrd")))
+        for name in ("moved", "segmentation")
+    )
+    node_id, segmentation_id = outputs.moved.GetID(), outputs.segmentation.GetID()
     del outputs
     gc.collect()
     [np.full(SIZE, k, np.int16) for k in range(200)]  # would land in freed memory
     node = scene.GetNodeByID(node_id)
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), file)
     assert node.GetImageData().GetScalarRange() == (file.min(), file.max())
+    for k in range(2):
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(scene.GetNodeByID(segmentation_id), f"id-{k}", node)
+        np.testing.assert_array_equal(mask > 0, labels == k + 1)
 
 
 def test_a_second_review_replaces_the_first(scene: Any, nodes: ReviewNodes, tmp_path: Path) -> None:
