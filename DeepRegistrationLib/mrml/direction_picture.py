@@ -18,8 +18,9 @@ _WIDTH, _HEIGHT, _STRIP = 260, 200, 34
 _GROUND, _ARROW, _OUTLINE, _TEXT = (24, 24, 28), (255, 196, 40), (0, 0, 0), (230, 230, 235)
 _BETWEEN = 24  # pixels from arrow to arrow
 _HEAD, _THICK = 5.0, 0.9
-# an arrow of the largest movement is between so many pixels long; true to scale where that is so by itself
-_SHORTEST, _LONGEST = 7.0, 34.0
+# an arrow of the largest movement is between so many pixels long, and no arrow runs into the next one; true to scale
+# where that is so by itself
+_SHORTEST, _LONGEST = 7.0, 21.0
 _LONGEST_NAME = 20
 
 
