@@ -104,6 +104,20 @@ def check_dimensions(given: Mapping[str, Any]) -> None:
             )
 
 
+def check_finite(problem: RegistrationProblem) -> None:
+    """Raises InputError where fixed or moving has voxels that are not finite numbers."""
+    import torch
+
+    for name in ("fixed", "moving"):
+        values = getattr(problem, name).data
+        if not bool(torch.isfinite(torch.stack(torch.aminmax(values)).double()).all()):
+            bad = int((~torch.isfinite(values)).sum())
+            raise InputError(
+                f"The {name} image has {bad} of {values.numel()} voxels that are not finite numbers (NaN or infinite); "
+                "replace them, for example by the background value, and try again."
+            )
+
+
 def check_coverage(result: RegistrationResult) -> None:
     """Raises InputError where the transform has nothing to do with the images: it knows nothing about the
     fixed image, or takes it wholly outside the moving image.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError
-from .loading import check_coverage, load_result
+from .loading import check_coverage, check_finite, load_result
 from .outputs import all_or_nothing, output_folder, record, write_images
 from .perform import Outcome, paths_of, using_threads
 
@@ -77,6 +77,7 @@ def request_of(problem: Mapping[str, Any], inputs: Mapping[str, str]) -> ReviewR
 def load_for_review(inputs: Mapping[str, Any]) -> RegistrationResult:
     """A result from inputs of any origin. Raises InputError where transform and images do not belong together."""
     result = load_result(inputs)
+    check_finite(result.problem)
     check_coverage(result)
     return result
 
