@@ -115,6 +115,13 @@ def number(value: float) -> str:
     return f"{value:.0f}" if "e+" in text and abs(value) < 1e7 else text
 
 
+def brief(value: float) -> str:
+    """Two digits, for numbers that stand alone."""
+    if 0 < abs(value) < 0.001:
+        return "less than 0.001"
+    return f"{value:.2g}" if abs(value) < 10 else f"{value:.0f}"
+
+
 def tiles(entries: Iterable[tuple[str, str, str]]) -> str:
     """(name, value, remark): the few numbers to read first."""
     inner = "".join(
@@ -173,7 +180,7 @@ def legend(content: Legend, name: str) -> str:
     """A bar of the colours with the numbers at its ends and in its middle, as SVG. `name` is its own on the page."""
     unit = f" {content.unit}" if content.unit else ""
     values = (content.low, (content.low + content.high) / 2, content.high)
-    ends = [f"{number(value)}{unit}" for value in values]
+    ends = [f"{value:.3g}{unit}" for value in values]
     stops = "".join(f'<stop offset="{place:.4g}" stop-color="{css(colour)}"/>' for place, colour in content.stops)
     left = 70 if content.folded else 0
     said = f"Colours from {ends[0]} to {ends[2]}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import elements, plots
 from .picture import Picture
-from .sentences import good_news, headline, not_measured, notes, warnings
+from .sentences import headline, no_warning, not_measured, notes, warnings
 from .tables import csv_text, json_text
 from .writing import write_texts
 
@@ -136,7 +136,7 @@ def _first(metrics: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     found = warnings(metrics)
     parts = [elements.bullets(found, "warnings")]
     if not found:
-        parts.append(elements.paragraph(good_news(metrics), "good" if metrics else "notes"))
+        parts.append(elements.paragraph(no_warning(metrics), "notes"))
     said = notes(metrics, made)
     if said:
         parts += [elements.paragraph("What the program noted on the way:"), elements.bullets(said, "notes")]
@@ -160,7 +160,7 @@ def _tiles(metrics: Mapping[str, Any]) -> str:
 
     def one(title: str, source: Mapping[str, Any], key: str, unit: str, remark: str) -> None:
         if source.get(key) is not None:
-            entries.append((title, f"{source[key]:.2g}{unit}", remark))
+            entries.append((title, f"{elements.brief(source[key])}{unit}", remark))
 
     count = overlap.get("count") or 0
     change("Dice", overlap, "dice_mean_{}", "", "{:.3f}", f"mean of {count} segments")

@@ -36,12 +36,12 @@ def notes(metrics: Numbers, made: Numbers) -> list[str]:
     return [text for text in _texts(made.get("messages")) if text not in said]
 
 
-def good_news(metrics: Numbers) -> str:
+def no_warning(metrics: Numbers) -> str:
     """In place of warnings, without promising more than was measured."""
     if not metrics:
         return "This result was not measured, so nothing here says how good it is."
     return (
-        "Nothing that was measured looks wrong. That is no proof that the result is right: look at the pictures, "
+        "No measurement raises a warning. That is no proof that the result is right: look at the pictures, "
         "and mind what was not measured."
     )
 

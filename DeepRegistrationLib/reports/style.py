@@ -4,10 +4,10 @@ from __future__ import annotations
 
 STYLE = """
 :root{--ground:#fff;--text:#1d2329;--faint:#56616c;--line:#d5dae0;--soft:#f3f5f7;--link:#1a56a8;
---bad-ground:#fff1d6;--bad-line:#c77700;--good-ground:#e6f4ea;--good-line:#2e7d45;
+--bad-ground:#fff1d6;--bad-line:#c77700;
 --before:#a3adb8;--after:#1f62b5;--fold:#ff00ff}
 @media screen and (prefers-color-scheme:dark){:root{--ground:#14181c;--text:#e4e8ec;--faint:#a3adb8;--line:#3a434c;
---soft:#1e242a;--link:#8ab8f5;--bad-ground:#3d2c07;--bad-line:#f0a730;--good-ground:#12301c;--good-line:#5bbf7a;
+--soft:#1e242a;--link:#8ab8f5;--bad-ground:#3d2c07;--bad-line:#f0a730;
 --before:#6f7b87;--after:#6aa5f0;--fold:#ff4dff}}
 *{box-sizing:border-box}
 body{font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;max-width:72rem;margin:0 auto;
@@ -19,14 +19,14 @@ h3{font-size:1rem;margin:1.25rem 0 .25rem}
 p{margin:.4rem 0;max-width:75ch}
 a{color:var(--link)}
 ul{padding-left:1.2rem;margin:.4rem 0}
-.warnings,.notes,.good{border-left:.35rem solid var(--line);background:var(--soft);padding:.6rem .8rem .6rem 2rem;
+.warnings,.notes{border-left:.35rem solid var(--line);background:var(--soft);padding:.6rem .8rem .6rem 2rem;
 margin:.6rem 0}
 .warnings{border-color:var(--bad-line);background:var(--bad-ground)}
-.good{border-color:var(--good-line);background:var(--good-ground);padding-left:.8rem}
-.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(10.4rem,1fr));gap:.6rem;margin:.8rem 0}
+p.notes{padding-left:.8rem}
+.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(10.8rem,1fr));gap:.6rem;margin:.8rem 0}
 .tiles div{border:1px solid var(--line);border-radius:.4rem;padding:.5rem .7rem;background:var(--soft)}
 .tiles dt{color:var(--faint);font-size:.85rem}
-.tiles dd{margin:0;font-size:1.15rem;font-weight:600;font-variant-numeric:tabular-nums}
+.tiles dd{margin:0;font-size:1.05rem;font-weight:600;font-variant-numeric:tabular-nums}
 .tiles .remark{font-size:.8rem;font-weight:400;color:var(--faint)}
 .scroll{overflow-x:auto;margin:.6rem 0 1.2rem}
 .long{max-height:30rem;overflow-y:auto;border-bottom:2px solid var(--line)}

@@ -13,6 +13,7 @@ import pytest
 from DeepRegistrationLib.core.errors import OutputError
 from DeepRegistrationLib.jobs import ResultFolder
 from DeepRegistrationLib.reports import Legend, Picture, write_measured, write_report
+from DeepRegistrationLib.reports.elements import brief
 from DeepRegistrationLib.reports.page import SEGMENT_COLUMNS
 from DeepRegistrationLib.reports.palette import DIVERGING
 from DeepRegistrationLib.reports.png import encode_png
@@ -91,7 +92,7 @@ def test_warnings_come_first_and_notes_with_them(tmp_path):
     places = [page.text.index(words) for words in ("folds inside Liver", "worked on at 2 mm", "At a glance")]
     assert places == sorted(places)
     assert ("ul", {"class": "warnings"}) in page.elements
-    assert "looks wrong" not in page.text
+    assert "No measurement raises a warning" not in page.text
 
 
 def test_without_warnings_nothing_is_promised(tmp_path):
@@ -167,6 +168,14 @@ def test_pictures_of_a_group_share_heading_and_legend(tmp_path):
     assert bar["aria-label"] == "Colours from 0 mm to 2 mm; magenta: folded"
     assert len(page.all("stop")) + len(page.all("lineargradient")) == len(DIVERGING) + 1
     assert {(a["width"], a["height"]) for a in page.all("img")} == {("30", "20")}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (1.2e-13, "less than 0.001"), (0.0021, "0.0021"), (-0.284, "-0.28"), (6.87, "6.9"), (123.4, "123")],
+)
+def test_numbers_that_stand_alone_are_short(value, text):
+    assert brief(value) == text
 
 
 def test_it_can_be_written_elsewhere(tmp_path):
