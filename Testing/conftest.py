@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,21 @@ def _few_threads() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture(scope="session")
+def slicer_host() -> Any:
+    """The stand-in for Slicer's application around its real core, started once for a test process."""
+    import host
+
+    return host.start()
+
+
+@pytest.fixture(autouse=True)
+def _outside_slicer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that do not ask for the application do not see one that an earlier test has started."""
+    if "slicer_host" not in request.fixturenames and "slicer" in sys.modules:
+        monkeypatch.delattr(sys.modules["slicer"], "app", raising=False)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def _columns() -> list[Column]:
         Column(_("after"), lambda c: c.tre_after, 2, _("Mean landmark error after, mm")),
         Column(_("Folding %"), lambda c: c.folding_percent, 3),
         Column(_("Smallest J"), lambda c: c.jacobian_min, 2, _("Smallest Jacobian determinant")),
-        Column(_("Inverse"), lambda c: c.inverse_p95, 2, _("The inverse is closer than this at 95 % of the points, mm")),
+        Column(_("Inverse"), lambda c: c.inverse_p95, 2, _("95 % of the points come back closer than this, mm")),
         Column(_("Outlier"), lambda c: c.outlier, 1, _("How far it lies from the other cases")),
     ]
 
@@ -45,8 +45,10 @@ class BatchSection:
         except DeepRegistrationError as error:
             self._fill([], str(error))
             return
-        said = _("{count} results; those that stand out come first.").format(count=len(cases))
-        self._fill(cases, said if cases else _("No result of a registration lies below {folder}.").format(folder=folder))
+        if cases:
+            self._fill(cases, _("{count} results; those that stand out come first.").format(count=len(cases)))
+        else:
+            self._fill([], _("No result of a registration lies below {folder}.").format(folder=folder))
 
     def _fill(self, cases: list[BatchCase], text: str) -> None:
         self.table.fill(cases)

@@ -60,8 +60,9 @@ class LandmarkSection:
         ui.errorPointsCheck.setEnabled(outputs is not None and outputs.error_points is not None)
         said = _("Measure first.") if outputs is None else _("No landmarks of both volumes were given.")
         if there:
-            mean = [sum(getattr(m, k) for m in self._marks) / len(self._marks) for k in ("before", "after")]
-            said = _("Mean distance {before:.2f} mm before, {after:.2f} mm after.").format(before=mean[0], after=mean[1])
+            said = _("Mean distance {before:.2f} mm before, {after:.2f} mm after.").format(
+                before=found["mean_before_mm"], after=found["mean_after_mm"]
+            )
         ui.landmarksLabel.setText(said)
 
     def close(self) -> None:

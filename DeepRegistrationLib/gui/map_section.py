@@ -113,6 +113,6 @@ class MapSection:
         if not found:
             return kind.help
         unit = f" {kind.unit}" if kind.unit else ""
-        return _("{help} Mean {mean}{unit}, half below {p50}{unit}, 95 % below {p95}{unit}, from {min} to {max}{unit}.").format(
-            help=kind.help, unit=unit, **{k: f"{found[k]:.2f}" for k in ("mean", "p50", "p95", "min", "max")}
-        )
+        said = _("Mean {mean}{unit}, half below {p50}{unit}, 95 % below {p95}{unit}, from {min} to {max}{unit}.")
+        numbers = {key: f"{found[key]:.2f}" for key in ("mean", "p50", "p95", "min", "max")}
+        return f"{kind.help} {said.format(unit=unit, **numbers)}"

@@ -77,7 +77,7 @@ class SortedTable:
                 cell = qt.QTableWidgetItem(_text(column.value(item), column.digits))
                 cell.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
                 if column.digits is not None:
-                    cell.setTextAlignment(int(qt.Qt.AlignRight) | int(qt.Qt.AlignVCenter))
+                    cell.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 table.setItem(r, c, cell)
         table.resizeColumnsToContents()
         table.resizeRowsToContents()

@@ -40,13 +40,14 @@ class TransformSection:
     def show(self, nodes: ReviewNodes | None) -> None:
         """Describe this transform, or none."""
         self.close()
-        complete = nodes is not None and None not in (nodes.transform, nodes.fixed, nodes.moving)
-        self._node = nodes.transform if complete else None
-        self._fixed = nodes.fixed if complete else None
+        if nodes is not None and None in (nodes.transform, nodes.fixed, nodes.moving):
+            nodes = None
+        self._node = nodes.transform if nodes is not None else None
+        self._fixed = nodes.fixed if nodes is not None else None
         ui = self._ui
-        ui.transformBox.setEnabled(complete)
+        ui.transformBox.setEnabled(nodes is not None)
         words, picture = "", None
-        if complete:
+        if nodes is not None:
             try:
                 words, picture = direction_words(nodes), direction_picture(nodes)
             except DeepRegistrationError as error:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from ..core.grid import Grid
 from ..core.image import Image, ImageKind
 
-#: voxels turned to float at once; bounds the extra memory while a full-resolution image is read
+#: values turned to float at once; bounds the extra memory while a full-resolution image is read
 _CHUNK = 4_000_000
 
 
@@ -35,7 +35,8 @@ def block_average(
     kernel = tuple(min(f, n) for f, n in zip(tuple(factors)[::-1], data.shape[1:], strict=True))
     pool = F.avg_pool2d if d == 2 else F.avg_pool3d
     slices, step = data.shape[1] // kernel[0], kernel[0]
-    per_slice = max(1, data[0].numel() // data.shape[1]) * step
+    # of all channels: a slab of several is copied by the pooling
+    per_slice = max(1, data.numel() // data.shape[1]) * step
     count = max(1, _CHUNK // per_slice)
     parts = []
     for start in range(0, slices, count):

@@ -174,7 +174,9 @@ def test_report_leaves_three_files(command, tmp_path, capsys):
     main([*command, str(out)])
     assert main(["report", str(out)]) == 0
     assert all((out / f"report.{kind}").is_file() for kind in ("html", "csv", "json"))
-    assert main(["report", str(tmp_path)]) == 2
+    assert main(["report", str(tmp_path)]) == 0, "a folder of results is a table over them"
+    (tmp_path / "empty").mkdir()
+    assert main(["report", str(tmp_path / "empty")]) == 2
 
 
 def test_an_error_of_the_program_is_code_1_with_its_traceback(command, tmp_path, capsys):

@@ -17,16 +17,9 @@ MODULE = HERE.parents[1] / "DeepRegistration" / "DeepRegistration.py"
 PATIENCE = 60.0
 
 
-@pytest.fixture(scope="session")
-def slicer_host() -> Any:
-    import host
-
-    return host.start()
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def extra_methods() -> Iterator[None]:
-    """The methods of `helpers/methods`, in this process too."""
+    """The methods of `helpers/methods`, in this process too, until other tests come."""
     # `import ... as` would give the console's function of that name
     methods = importlib.import_module("DeepRegistrationLib.methods")
 
@@ -39,16 +32,22 @@ def extra_methods() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def runner(extra_methods: None) -> Iterator[Any]:
+def warm_runner() -> Iterator[Any]:
     """One runner for all tests, so that torch is loaded once."""
-    from DeepRegistrationLib.jobs import Runner, blocking
+    from DeepRegistrationLib.jobs import Runner
 
     made = Runner([sys.executable, str(HERE / "helpers" / "worker.py")])
-    original = blocking.shared_runner
-    blocking.shared_runner = lambda: made
     yield made
-    blocking.shared_runner = original
     made.close()
+
+
+@pytest.fixture
+def runner(warm_runner: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The runner, in the place of the one that panel and console share."""
+    from DeepRegistrationLib.jobs import blocking
+
+    monkeypatch.setattr(blocking, "shared_runner", lambda: warm_runner)
+    return warm_runner
 
 
 @pytest.fixture

@@ -114,7 +114,8 @@ def _layers(host: Any) -> dict[str, Any]:
 
 
 def _names(scene: Any) -> set[str]:
-    return {scene.GetNthNode(k).GetName() or scene.GetNthNode(k).GetClassName() for k in range(scene.GetNumberOfNodes())}
+    nodes = [scene.GetNthNode(k) for k in range(scene.GetNumberOfNodes())]
+    return {node.GetName() or node.GetClassName() for node in nodes}
 
 
 def _state(scene: Any) -> list[Any]:
@@ -202,6 +203,7 @@ def test_maps_are_shown_and_everything_comes_back(review: Review, aligned: Any, 
 def test_comparison_ends_cleanly(review: Review, aligned: Any, scene: Any, mode: str) -> None:
     review.ui.transformSelector.setCurrentNode(aligned.transform)
     review.measure()
+    review.host.process_events(0.15)  # views that have not been drawn since the scans came settle first
     before = _state(scene)
     nodes = _names(scene)
     review.pick(review.ui.compareBox, mode)
@@ -210,6 +212,7 @@ def test_comparison_ends_cleanly(review: Review, aligned: Any, scene: Any, mode:
     assert review.ui.flickerSlider.visible == (mode == "Flicker")
     assert review.ui.fadeSlider.visible == mode.startswith("Fade")
     review.pick(review.ui.compareBox, "Not now")
+    review.host.process_events(0.15)  # views take their sizes from the layout when they are drawn
     assert _state(scene) == before
     assert not review.ui.restoreButton.enabled
     assert _names(scene) - nodes <= SHARED_NODES

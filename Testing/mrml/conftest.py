@@ -16,13 +16,6 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 OBLIQUE = np.array([[0.0, -1.2, 0.3, 5.0], [1.4, 0.0, 0.0, -8.0], [0.0, 0.35, 1.9, 12.0], [0, 0, 0, 1.0]])
 
 
-@pytest.fixture(scope="session")
-def slicer_host() -> Any:
-    import host
-
-    return host.start()
-
-
 @pytest.fixture
 def scene(slicer_host: Any) -> Any:
     import slicer

@@ -200,6 +200,26 @@ def test_everything_comes_back(views: Any, scene: Any, volumes: list[Any], slice
 
 
 @pytest.mark.display
+def test_views_of_another_size_keep_square_pixels(
+    views: Any, scene: Any, volumes: list[Any], slicer_host: Any
+) -> None:
+    from DeepRegistrationLib.mrml.views import SavedViews
+
+    arrange(scene, volumes)
+    node = views.sliceWidget("Red").mrmlSliceNode()
+    height = node.GetFieldOfView()[1]
+    saved = SavedViews(scene)
+    views.viewport().resize(900, 500)
+    slicer_host.process_events()
+    _draw()
+    node.SetFieldOfView(1.0, 2.0, 1.0)
+    saved.restore()
+    field, size = node.GetFieldOfView(), node.GetDimensions()
+    assert field[1] == pytest.approx(height)
+    assert field[0] / size[0] == pytest.approx(field[1] / size[1])
+
+
+@pytest.mark.display
 def test_what_has_gone_is_passed_over(views: Any, scene: Any, volumes: list[Any], slicer_host: Any) -> None:
     from DeepRegistrationLib.mrml.views import SavedViews
 
