@@ -80,12 +80,16 @@ def review(slicer_host: Any, scene: Any, runner: Any) -> Iterator[Review]:
 @pytest.fixture
 def aligned(slicer_host: Any, scene: Any, runner: Any, volumes: Any) -> Any:
     """A bent result with structures and landmarks; the nodes are in the scene."""
+    return _align(scene, volumes)
+
+
+def _align(scene: Any, volumes: Any, pause: float = 0.0) -> Any:
     import DeepRegistrationLib
 
     segmentations = [_structures(scene, v, f"structures of {v.GetName()}") for v in volumes]
     marks = [_landmarks(scene, name, shift) for name, shift in (("F", 0.0), ("M", 3.0))]
     return DeepRegistrationLib.register(
-        *volumes, method="shift-for-tests", shift=4.0, bend=True, steps=1, pause=0.0,
+        *volumes, method="shift-for-tests", shift=4.0, bend=True, steps=1, pause=pause,
         fixed_segmentation=segmentations[0], moving_segmentation=segmentations[1],
         fixed_landmarks=marks[0], moving_landmarks=marks[1],
     )  # fmt: skip
@@ -255,13 +259,15 @@ def test_foreign_transform(review: Review, volumes: Any, scene: Any) -> None:
     assert slicer.util.arrayFromVolume(outputs.maps["jacobian"]).mean() == pytest.approx(0.8, abs=1e-4)
 
 
-def test_cancel_and_scene_closed_meanwhile(review: Review, aligned: Any, scene: Any) -> None:
+def test_cancel_and_scene_closed_meanwhile(review: Review, volumes: Any, scene: Any) -> None:
+    aligned = _align(scene, volumes, pause=0.5)
     review.ui.transformSelector.setCurrentNode(aligned.transform)
     before = [scene.GetNthNode(k).GetID() for k in range(scene.GetNumberOfNodes())]
     review.ui.uncertaintyCheck.setChecked(True)
     review.ui.measureButton.click()
     assert review.ui.measureButton.text == "Cancel"
     review.host.process_events(0.2)
+    assert review.panel.running, "each of the perturbed runs takes longer"
     begun = time.monotonic()
     review.ui.measureButton.click()
     assert time.monotonic() - begun < 1.0 and not review.panel.running
