@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -48,6 +48,16 @@ class PointSet:
     @property
     def dimension(self) -> int:
         return int(self.points.shape[1])
+
+    def to(self, device: torch.device | str) -> PointSet:
+        """The same points on `device`."""
+
+        def moved(values: torch.Tensor | None) -> torch.Tensor | None:
+            return None if values is None else torch.as_tensor(values).to(device)
+
+        return replace(
+            self, points=self.points.to(device), labels=moved(self.labels), triangles=moved(self.triangles)
+        )
 
     def mapped(self, transform: Transform) -> PointSet:
         """Fixed-space points moved to moving space: p -> T(p)."""

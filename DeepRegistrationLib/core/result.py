@@ -32,12 +32,29 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another answer the method found, fixed to moving like the result's own transform.
+
+    scores   what speaks for it, by name ("similarity", "overlap") in the order a user reads them
+    title    words for it; empty: it goes by its place in the list
+    """
+
+    transform: Transform
+    scores: Mapping[str, float]
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class RegistrationResult:
     """transform: T, fixed to moving. inverse: S with S(T(x)) = x where the method has one.
 
-    maps     extra images on the fixed grid by id (uncertainty, non-correspondence, intensity-change ...)
-    tables   extra numbers by name, shown beside the metrics (e.g. "distance between anatomies")
-    history  objective values an iteration, by stage
+    maps          extra images on the fixed grid by id (uncertainty, non-correspondence, intensity_change ...)
+    tables        extra numbers by name, shown beside the metrics (e.g. "distance between anatomies")
+    history       objective values an iteration, by stage
+    series        pictures over the course of the deformation by id, each on the fixed grid, first to last
+    points        points in LPS mm by id; row i of "fixed_correspondences" matches row i of
+                  "moving_correspondences"
+    alternatives  the best answers, best first; the first one is `transform` itself
     """
 
     problem: RegistrationProblem
@@ -46,6 +63,9 @@ class RegistrationResult:
     maps: Mapping[str, Image] = field(default_factory=dict)
     tables: Mapping[str, float] = field(default_factory=dict)
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    series: Mapping[str, Sequence[Image]] = field(default_factory=dict)
+    points: Mapping[str, PointSet] = field(default_factory=dict)
+    alternatives: Sequence[Alternative] = ()
     provenance: Provenance | None = None
 
     @property

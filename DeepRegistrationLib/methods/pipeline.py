@@ -152,6 +152,9 @@ def _finished(
         transform=result.transform.to("cpu"),
         inverse=None if result.inverse is None else result.inverse.to("cpu"),
         maps={name: image.to("cpu").resampled(grid) for name, image in result.maps.items()},
+        series={name: [i.to("cpu").resampled(grid) for i in images] for name, images in result.series.items()},
+        points={name: points.to("cpu") for name, points in result.points.items()},
+        alternatives=[replace(a, transform=a.transform.to("cpu")) for a in result.alternatives],
         provenance=Provenance(
             method=spec.id,
             parameters=asdict(parameters),
