@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import MISSING
+from dataclasses import MISSING, asdict
 from typing import Any
 
+from .core.segment_settings import PerSegment, SegmentMatrix
 from .core.spec import Capability, MethodSpec, Need, Parameter, Preset, parameters_of
 
 
@@ -66,6 +67,8 @@ def allowed(parameter: Parameter) -> str:
     """What values a parameter takes: "1 to 500 mm", "a, b or c", "yes or no"."""
     if parameter.choice is not None:
         return " | ".join(parameter.choice.titles)
+    if parameter.segments is not None:
+        return _allowed_for_segments(parameter.segments)
     if parameter.type is bool:
         return "yes | no"
     unit = f" {parameter.unit}" if parameter.unit else ""
@@ -75,6 +78,18 @@ def allowed(parameter: Parameter) -> str:
         else unit.strip()
     )
     return f"{text} or none" if parameter.optional and text else text
+
+
+def _allowed_for_segments(settings: PerSegment | SegmentMatrix) -> str:
+    if isinstance(settings, SegmentMatrix):
+        limits = f"{settings.range.minimum:g} to {settings.range.maximum:g}"
+        return f"JSON {{segment: {{segment: number}}}}, {limits}, else {settings.default:g}"
+    columns = [
+        f"{key} {column.range.minimum:g} to {column.range.maximum:g}{' ' + column.unit if column.unit else ''}, "
+        f"else {column.default:g}"
+        for key, column in settings.columns.items()
+    ]
+    return f"JSON {{segment: {{...}}}} with {'; '.join(columns)}"
 
 
 def default_text(parameter: Parameter) -> str:
@@ -109,7 +124,14 @@ def _parameter_dict(parameter: Parameter) -> dict[str, Any]:
         "choices": dict(parameter.choice.titles) if parameter.choice else None,
         "advanced": parameter.advanced,
         "optional": parameter.optional,
+        "segments": None if parameter.segments is None else _segments_dict(parameter.segments),
     }
+
+
+def _segments_dict(settings: PerSegment | SegmentMatrix) -> dict[str, Any]:
+    if isinstance(settings, SegmentMatrix):
+        return {"kind": "matrix", **asdict(settings)}
+    return {"kind": "table", "columns": {key: asdict(column) for key, column in settings.columns.items()}}
 
 
 def _capabilities(spec: MethodSpec) -> str:

@@ -49,6 +49,13 @@ class PointSet:
     def dimension(self) -> int:
         return int(self.points.shape[1])
 
+    @property
+    def label_names(self) -> dict[int, str]:
+        """Label -> name of its points, in the order in which they come; empty without labels or names."""
+        if self.labels is None or not self.names:
+            return {}
+        return dict(zip(torch.as_tensor(self.labels).tolist(), self.names, strict=True))
+
     def to(self, device: torch.device | str) -> PointSet:
         """The same points on `device`."""
 

@@ -19,6 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
+from .segment_settings import PerSegment, SegmentMatrix
 
 if TYPE_CHECKING:
     from .context import Context
@@ -85,12 +86,15 @@ class Parameter:
     choice: Choice | None = None
     advanced: bool = False
     optional: bool = False
+    segments: PerSegment | SegmentMatrix | None = None
 
     def parse(self, value: Any) -> Any:
         """`value` (a text or a Python value) as this parameter's type, in range.
 
         Raises InputError that quotes the value and says what is allowed.
         """
+        if self.segments is not None:
+            return self.segments.parse(self.name, value)
         if self.optional and (value is None or (isinstance(value, str) and value.lower() in ("", "none"))):
             return None
         try:
@@ -167,6 +171,7 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
         choice=note(Choice),
         advanced=note(Advanced) is not None,
         optional=optional,
+        segments=note(PerSegment) or note(SegmentMatrix),
     )
 
 

@@ -14,6 +14,7 @@ that are translations of each other share their box-filtered difference, which h
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 import torch.nn.functional as F
@@ -33,14 +34,16 @@ def mind_ssc(
     margin = 2 * dilation
     wide = F.pad(image[None, None], (margin + radius,) * (2 * d), mode="replicate")[0, 0]
     out = torch.empty((len(_pairs(d)), *image.shape), dtype=torch.float32, device=image.device)
+    # used over and over: blocks of this size are not given back by the system's allocator when they are freed
+    room = torch.zeros(2, wide.numel(), dtype=torch.float32, device=image.device)
     for direction, members in _shared_directions(d):
-        distance = _box_of_squared_difference(wide, [dilation * k for k in direction], radius)
+        distance = _box_of_squared_difference(wide, [dilation * k for k in direction], radius, room)
         for channel, start in members:
             window = distance
             for axis in range(d):
                 window = window.narrow(axis, margin + dilation * start[axis], image.shape[axis])
             out[channel] = window
-        del distance
+    del wide, room, distance
     return _normalise(out, counts)
 
 
@@ -68,20 +71,33 @@ def _shared_directions(d: int) -> list[tuple[tuple[int, ...], list[tuple[int, tu
     return list(found.items())
 
 
-def _box_of_squared_difference(wide: torch.Tensor, step: list[int], radius: int) -> torch.Tensor:
-    """box[(I(x) - I(x + step))^2], on the image padded by 2 dilation; the step wraps only inside unused margin."""
-    difference = wide - torch.roll(wide, [-s for s in step], dims=list(range(wide.dim())))
-    return _box(difference.square_(), radius)
+def _box_of_squared_difference(
+    wide: torch.Tensor, step: list[int], radius: int, room: torch.Tensor
+) -> torch.Tensor:
+    """box[(I(x) - I(x + step))^2] in `room` (2, voxels of wide), `radius` voxels shorter at every side than `wide`.
+
+    Where x + step lies outside of `wide` it is meaningless; nothing looks there, for that is in the margin.
+    """
+    difference = room[0].view(wide.shape)
+    here, there, to = wide, wide, difference
+    for axis, s in enumerate(step):
+        length = wide.shape[axis] - abs(s)
+        here = here.narrow(axis, max(0, -s), length)
+        there = there.narrow(axis, max(0, s), length)
+        to = to.narrow(axis, max(0, -s), length)
+    torch.sub(here, there, out=to)
+    return _box(difference.square_(), radius, room)
 
 
-def _box(image: torch.Tensor, radius: int) -> torch.Tensor:
-    """Mean over (2 radius + 1)^d voxels, `radius` voxels shorter at every side."""
+def _box(image: torch.Tensor, radius: int, room: torch.Tensor) -> torch.Tensor:
+    """Mean over (2 radius + 1)^d voxels, `radius` voxels shorter at every side; `image` lies in room[0]."""
     width = 2 * radius + 1
     for axis in range(image.dim()):
-        length = image.shape[axis] - 2 * radius
-        total = image.narrow(axis, 0, length).clone()
+        shape = [n - 2 * radius * (k == axis) for k, n in enumerate(image.shape)]
+        total = room[(axis + 1) % 2][: math.prod(shape)].view(shape)
+        total.copy_(image.narrow(axis, 0, shape[axis]))
         for k in range(1, width):
-            total += image.narrow(axis, k, length)
+            total += image.narrow(axis, k, shape[axis])
         image = total
     return image.div_(width ** image.dim())
 

@@ -34,17 +34,18 @@ def block_average(
     d = data.dim() - 1
     kernel = tuple(min(f, n) for f, n in zip(tuple(factors)[::-1], data.shape[1:], strict=True))
     pool = F.avg_pool2d if d == 2 else F.avg_pool3d
-    slices, step = data.shape[1] // kernel[0], kernel[0]
+    step, shape = kernel[0], [n // k for n, k in zip(data.shape[1:], kernel, strict=True)]
     # of all channels: a slab of several is copied by the pooling
     per_slice = max(1, data.numel() // data.shape[1]) * step
     count = max(1, _CHUNK // per_slice)
-    parts = []
-    for start in range(0, slices, count):
-        slab = data[:, start * step : min(slices, start + count) * step].to(torch.float32)
+    # made first: small results between large copies would keep the room of every copy from being used again
+    out = torch.empty((data.shape[0], *shape), dtype=torch.float32, device=data.device)
+    for start in range(0, shape[0], count):
+        slab = data[:, start * step : min(shape[0], start + count) * step].to(torch.float32)
         if window is not None:
             slab = slab.clamp(*window)
-        parts.append(slab if max(kernel) == 1 else pool(slab[None], kernel)[0])
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        out[:, start : start + count] = slab if max(kernel) == 1 else pool(slab[None], kernel)[0]
+    return out
 
 
 def pooled(image: Image, spacing: float, window: tuple[float, float] | None = None, least: int = 1) -> Image:

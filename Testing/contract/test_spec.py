@@ -24,7 +24,7 @@ PRESETS = {
     "fast": "Quick look",
 }
 INPUT_NAMES = re.compile(
-    r"(fixed|moving)(_(mask|segmentation|landmarks))?|masks|segmentations|landmarks|surfaces|dose|initial_transform"
+    r"(fixed|moving)(_(mask|segmentation|landmarks|surfaces))?|masks|segmentations|landmarks|surfaces|dose|initial_transform"
 )
 
 
@@ -61,9 +61,10 @@ def test_parameters_are_frozen_and_described(spec: MethodSpec) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(spec.parameters(), parameters_of(spec.parameters)[0].name, None)
     for parameter in parameters_of(spec.parameters):
-        assert parameter.type in (int, float, bool, str), parameter.name
+        assert parameter.type in (int, float, bool, str, dict), parameter.name
         assert parameter.title and parameter.help, parameter.name
-        assert parameter.type in (bool, str) or parameter.range is not None, f"{parameter.name} needs a range"
+        assert parameter.type is not dict or parameter.segments is not None, f"{parameter.name} needs its columns"
+        assert parameter.type in (bool, str, dict) or parameter.range is not None, f"{parameter.name} needs a range"
         assert parameter.type is not str or parameter.choice is not None, (
             f"{parameter.name} needs its choices"
         )
