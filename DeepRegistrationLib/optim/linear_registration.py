@@ -35,7 +35,7 @@ class LinearSettings:
     """How to align.
 
     kind        rigid, similarity or affine
-    spacing     finest working spacing, mm; None chooses it from the size of the anatomy
+    spacing     finest working spacing, mm; None chooses it so that about `voxels` are left of a 3-D scan
     levels      working spacings, each twice as coarse as the next
     iterations  at every level
     search      look for the start everywhere; otherwise go downhill from the start that was given
@@ -53,6 +53,7 @@ class LinearSettings:
     stiffness: float = 0.1
     stretch_reward: float = OVERLAP_REWARD
     clear_gain: float = 0.015
+    voxels: int = 130_000
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class LinearRegistration:
         progress: Progress,
     ) -> None:
         self.problem, self.settings, self.progress = problem, settings, progress
-        finest = settings.spacing or automatic_spacing(problem.fixed.grid)
+        finest = settings.spacing or automatic_spacing(problem.fixed.grid, settings.voxels)
         spacings = [finest * 2.0**k for k in range(settings.levels)][::-1]
         if settings.search and len(spacings) < 2:
             spacings = [2 * finest, finest]
@@ -295,9 +296,9 @@ def _mean_spacing(grid: Grid) -> float:
     return float(np.mean(grid.spacing))
 
 
-def automatic_spacing(fixed: Grid) -> float:
-    """Working spacing (mm) that leaves a 3-D scan some 130 000 voxels and a 2-D image some 60 000."""
-    wanted = 130_000 if fixed.dimension == 3 else 60_000
+def automatic_spacing(fixed: Grid, voxels: int) -> float:
+    """Working spacing (mm) that leaves a 3-D scan some `voxels`, and a 2-D image some 60 000."""
+    wanted = voxels if fixed.dimension == 3 else 60_000
     return max(min(fixed.spacing), (math.prod(fixed.extent) / wanted) ** (1 / fixed.dimension))
 
 

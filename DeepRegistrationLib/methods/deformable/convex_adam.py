@@ -293,15 +293,22 @@ SPEC = MethodSpec(
         Preset(
             "brain-mr",
             "Brain (MR)",
-            {"smoothness": 0.4, "mind_weight": 0.5, "intensity_weight": 1.0, "intensity_radius": 2},
+            {
+                "smoothness": 0.4, "mind_weight": 0.5, "intensity_weight": 1.0, "intensity_radius": 2,
+                "iterations": 30, "coarse_iterations": 15,
+            },  # fmt: skip
         ),
         Preset("abdomen-ct", "Abdomen (CT)", {"spacing": 2.0, **_CT_BODY}),
-        Preset("head-neck-ct", "Head and neck (CT)", {"spacing": 3.0, **_CT_BODY}),
+        Preset(
+            "head-neck-ct",
+            "Head and neck (CT)",
+            {"spacing": 3.0, **_CT_BODY, "iterations": 40, "coarse_iterations": 20},
+        ),
         Preset("multimodal", "Different kinds of scan (CT/MR/PET)", {"smoothness": 1.5, "mind_dilation": None}),
         Preset(
             "fast",
             "Quick look",
-            {"iterations": 30, "coarse_iterations": 20, "search_both_ways": False, "search_cells": 3},
+            {"iterations": 20, "coarse_iterations": 15, "search_both_ways": False, "search_cells": 3},
         ),
     ),
 )
