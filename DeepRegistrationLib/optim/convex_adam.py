@@ -87,15 +87,20 @@ def deform(
     progress: Progress,
     labels: tuple[torch.Tensor, torch.Tensor] | None = None,
     landmarks: LandmarkTerm | None = None,
+    fuse: Callable[[Features], Features] | None = None,
 ) -> tuple[SplineField, dict[str, list[float]]]:
     """Displacement (or velocity, where diffeomorphic) of the working pair, and the objective by stage.
 
     labels  one-hot label shares of fixed and moving (K, pooled by STRIDE)
+    fuse    makes learned features, which know the labels, of the MIND features; the search then looks at these alone
     """
     progress.update(0.0, "Computing features")
     features = mind_features(pair, settings)
+    if fuse is not None:
+        progress.update(0.1, "Mixing features of image and segmentations")
+        features = fuse(features)
     progress.update(0.15, "Searching large motion")
-    start = search(features, settings, labels)
+    start = search(features, settings, labels if fuse is None else None)
     progress.update(0.3, "Searching large motion")
     knots = settings.knots
     spline = SplineField.fitted(pair.fixed.shape, 4 * knots, start, pair.fixed.device)

@@ -7,6 +7,10 @@ smooth field among them; Adam then refines a cubic B-spline on knots ever closer
 (scans of one kind) by locally normalised intensity as well. With `diffeomorphic` the spline is a stationary velocity
 and u its exponential.
 
+F and M are MIND; MIND and one-hot segments side by side, where both scans are segmented; or, with `features="fused"`,
+what a trained network of 1x1x1 convolutions makes of both (networks/feature_fusion.py), which says more about organs
+without forgetting what is not segmented.
+
 Siebert, Hansen, Heinrich: Fast 3D registration with accurate optimisation and little learning for Learn2Reg 2021,
 doi:10.1007/978-3-030-97281-3_14. Siebert, Heinrich: Learn to fuse input features for large-deformation registration
 with differentiable convex-discrete optimisation, WBIR 2022, doi:10.1007/978-3-031-11203-4_13.
@@ -18,10 +22,12 @@ view is honoured; splines and sub-lattices (see optim/instance.py); intensity be
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from ...core.errors import InputError
-from ...core.spec import Advanced, Capability, Help, MethodSpec, Need, Preset, Range, Title, Unit
+from ...core.spec import Advanced, Capability, Choice, Help, MethodSpec, Need, Preset, Range, Title, Unit
+from ..fused_features import fitting_fusion
 from ..initialisation import INITIALISATIONS
 
 if TYPE_CHECKING:
@@ -41,6 +47,21 @@ class Parameters:
     initialisation: Annotated[
         str, INITIALISATIONS, Title("Start from"), Help("How the scans are brought together before deforming.")
     ] = "affine"
+    features: Annotated[
+        str,
+        Choice(
+            {
+                "mind": "The images",
+                "mind+labels": "The images, and segmentations where both scans have them",
+                "fused": "A learned mixture of images and segmentations",
+            }
+        ),
+        Title("Compare"),
+        Help(
+            "What is brought to agreement. The learned mixture needs the segments it was trained for in both scans; "
+            "it brings its own resolution, patches and intensity range."
+        ),
+    ] = "mind+labels"
     spacing: Annotated[
         float | None,
         Range(0.05, 50, 0.5),
@@ -169,13 +190,18 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     device, progress, initial = context.device, context.progress, problem.initial_transform
     progress.update(0.0, "Preparing the scans")
     on_device = problem.to(device)
+    fusion = fitting_fusion(on_device, context) if parameters.features == "fused" else None
+    if fusion is not None:
+        parameters = fusion.adapted(parameters)
     grid = working_grid(problem.fixed.grid, parameters.spacing)
     settings = _settings(parameters, grid, context.seed)
     pair = prepare(on_device, grid, initial, _window(parameters))
-    labels = shared_labels(on_device, grid, initial) if settings.segmentation_weight > 0 else None
+    compared = parameters.features != "mind" and settings.segmentation_weight > 0
+    labels = shared_labels(on_device, grid, initial) if compared else None
     landmarks = landmark_term(on_device, grid, initial, parameters.landmark_weight)
-    spline, history = deform(pair, settings, progress.part(0.05, 0.9), labels, landmarks)
-    del pair, labels
+    fuse = None if fusion is None else partial(fusion.features, problem=on_device, grid=grid, initial=initial)
+    spline, history = deform(pair, settings, progress.part(0.05, 0.9), labels, landmarks, fuse)
+    del pair, labels, fuse
 
     progress.update(0.9, "Writing down the deformation")
     warp = _transform(spline, grid, problem.fixed.grid, settings.diffeomorphic)
@@ -187,7 +213,8 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
         inverse, residual = total.inverse()
         tables["inverse residual (mm)"] = residual
     progress.update(1.0)
-    return RegistrationResult(problem, total, inverse, tables=tables, history=history)
+    said = None if fusion is None else fusion.provenance(context)
+    return RegistrationResult(problem, total, inverse, tables=tables, history=history, provenance=said)
 
 
 def _window(parameters: Parameters) -> tuple[float, float] | None:
