@@ -38,6 +38,8 @@ def register(
     moving_segmentation: Any = None,
     fixed_landmarks: Any = None,
     moving_landmarks: Any = None,
+    fixed_surfaces: Any = None,
+    moving_surfaces: Any = None,
     initial_transform: Any = None,
     progress: Listener | None = None,
     in_process: bool | None = None,
@@ -67,6 +69,8 @@ def register(
         "moving_segmentation": moving_segmentation,
         "fixed_landmarks": fixed_landmarks,
         "moving_landmarks": moving_landmarks,
+        "fixed_surfaces": fixed_surfaces,
+        "moving_surfaces": moving_surfaces,
         "initial_transform": initial_transform,
     }
     given = {name: value for name, value in inputs.items() if value is not None}
@@ -218,4 +222,5 @@ def in_slicer() -> bool:
 
 
 def _is_node(value: Any) -> bool:
-    return hasattr(value, "IsA") and bool(value.IsA("vtkMRMLNode"))
+    first = value[0] if isinstance(value, (list, tuple)) and value else value  # several models are one input
+    return hasattr(first, "IsA") and bool(first.IsA("vtkMRMLNode"))

@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--transform", metavar="FILE", help="fixed to moving, of any origin, where no folder is given")
     parser.add_argument("--inverse", metavar="FILE", help="moving to fixed")
     parser.add_argument("--uncertainty", metavar="FILE", help="a map in mm")
-    add_inputs(parser, required=False, without=("initial_transform",))
+    add_inputs(parser, required=False, without=("initial_transform", "fixed_surfaces", "moving_surfaces"))
     parser.add_argument("--out", metavar="DIR", help="also write maps, moved image and numbers there, for `report`")
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
 

@@ -15,6 +15,8 @@ _HELP = {
     "moving_segmentation": "labels of the moving image, moved along with it",
     "fixed_landmarks": "points in the fixed image (.mrk.json, .fcsv, text; LPS mm)",
     "moving_landmarks": "the same points in the moving image, in the same order",
+    "fixed_surfaces": "models of structures in the fixed image: a file (.ply .stl .vtk), or a folder with one each",
+    "moving_surfaces": "models of the same structures in the moving image, with the same names",
     "initial_transform": "where to start, fixed to moving (.tfm, .h5, displacement field)",
 }
 

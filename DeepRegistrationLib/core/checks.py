@@ -12,6 +12,7 @@ from .errors import InputError
 from .grid import Grid
 from .image import Image
 from .overlap import fields_overlap
+from .points import PointSet
 from .problem import RegistrationProblem
 from .spec import Capability, MethodSpec, Need
 
@@ -31,6 +32,8 @@ _INPUTS = (
     "moving_segmentation",
     "fixed_landmarks",
     "moving_landmarks",
+    "fixed_surfaces",
+    "moving_surfaces",
 )
 
 
@@ -48,6 +51,7 @@ def check_problem(problem: RegistrationProblem, spec: MethodSpec, parameters: An
         image = getattr(problem, side)
         for what in ("mask", "segmentation"):
             _check_touches(f"{side}_{what}", getattr(problem, f"{side}_{what}"), image)
+        _check_surfaces_touch(side, getattr(problem, f"{side}_surfaces"), image)
     _check_landmarks(problem)
     _check_needs(problem, spec)
     warnings = [*_unused(problem, spec), *_landmarks_outside(problem)]
@@ -105,7 +109,9 @@ def _check_dimensions(problem: RegistrationProblem, spec: MethodSpec) -> None:
 
 def _everything(problem: RegistrationProblem) -> Iterator[tuple[str, Any]]:
     yield from problem.images()
-    for name in ("fixed_landmarks", "moving_landmarks", "initial_transform"):
+    for name in (
+        "fixed_landmarks", "moving_landmarks", "fixed_surfaces", "moving_surfaces", "initial_transform",
+    ):  # fmt: skip
         value = getattr(problem, name)
         if value is not None:
             yield name, value
@@ -146,6 +152,20 @@ def _check_touches(name: str, labels: Image | None, image: Image) -> None:
             f"The {words(name)} does not touch the {side} image: the {words(name)} lies {_box(labels.grid)} "
             "and the "
             f"image {_box(image.grid)}; choose the one that was drawn on this image."
+        )
+
+
+def _check_surfaces_touch(side: str, surfaces: PointSet | None, image: Image) -> None:
+    if surfaces is None:
+        return
+    if len(surfaces) == 0:
+        raise InputError(f"The {side} surfaces have 0 points; choose models that are not empty, or leave them out.")
+    at = image.grid.index_from_world(surfaces.points.cpu().numpy())
+    if not ((at >= -0.5) & (at < [n - 0.5 for n in image.grid.size])).all(axis=-1).any():
+        low, high = (", ".join(f"{v:.0f}" for v in c) for c in (surfaces.points.amin(0), surfaces.points.amax(0)))
+        raise InputError(
+            f"The {side} surfaces do not touch the {side} image: they lie from ({low}) to ({high}) mm and the image "
+            f"{_box(image.grid)}; check that they belong to it and are in LPS millimetres."
         )
 
 
@@ -198,9 +218,12 @@ def _need(spec: MethodSpec, name: str) -> Need:
 
 def _unused(problem: RegistrationProblem, spec: MethodSpec) -> Iterator[str]:
     for name in _INPUTS:
-        # segmentations and landmarks are moved and measured in any case, so only a mask can be in vain
-        if name.endswith("mask") and _need(spec, name) is Need.UNUSED and getattr(problem, name) is not None:
-            yield f"{spec.title} does not use the {words(name)}; it has no influence on the result."
+        # segmentations and landmarks are moved and measured in any case, so only the others can be in vain
+        in_vain = name.endswith(("mask", "surfaces")) and _need(spec, name) is Need.UNUSED
+        if in_vain and getattr(problem, name) is not None:
+            have = "have" if name.endswith("surfaces") else "has"
+            it = "they" if name.endswith("surfaces") else "it"
+            yield f"{spec.title} does not use the {words(name)}; {it} {have} no influence on the result."
 
 
 def _landmarks_outside(problem: RegistrationProblem) -> Iterator[str]:

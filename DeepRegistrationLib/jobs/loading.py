@@ -30,6 +30,8 @@ INPUTS = (
     "moving_segmentation",
     "fixed_landmarks",
     "moving_landmarks",
+    "fixed_surfaces",
+    "moving_surfaces",
     "initial_transform",
 )
 
@@ -194,6 +196,8 @@ def _load(name: str, value: Any) -> Any:
         return load_transform(value)
     if name.endswith("landmarks"):
         return load_points(value, name)
+    if name.endswith("surfaces"):
+        return load_surfaces(value, name)
     from ..core.image import ImageKind
 
     if name.endswith("segmentation"):
@@ -238,6 +242,18 @@ def load_points(value: Any, name: str = "landmarks") -> PointSet:
         return PointSet(value)
     except (TypeError, ValueError, RuntimeError):
         raise _unfit(value, name, "a path, a PointSet or rows of coordinates") from None
+
+
+def load_surfaces(value: Any, name: str = "surfaces") -> PointSet:
+    """Surfaces from a path (a model file or a folder of them) or a PointSet."""
+    from .. import io
+    from ..core.points import PointSet
+
+    if isinstance(value, PointSet):
+        return value
+    if isinstance(value, (str, os.PathLike)):
+        return io.read_surfaces(existing(value, name))
+    raise _unfit(value, name, "a path or a PointSet")
 
 
 def load_transform(value: Any, name: str = "initial_transform", grid: Grid | None = None) -> Transform:

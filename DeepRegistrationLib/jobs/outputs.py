@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import OutputError
+from .extras import alternatives_dict, write_extras
 from .processes import is_alive
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def write_outputs(
     jacobian: Image | None = None,
     keep_inputs: bool = False,
 ) -> dict[str, str]:
-    """Write transform, moved image, labels, Jacobian, maps and numbers; output name -> file name in `folder`.
+    """Write transform, moved image, labels, Jacobian, maps, what extras.py is about, and numbers; output name ->
+    file name in `folder`.
 
     A linear transform is `transform.tfm`; another is `transform.nrrd`, a displacement field in LPS mm from
     fixed to moving, sampled on the fixed grid. The inverse is sampled on the moving grid. Volumes are
@@ -55,6 +57,7 @@ def write_outputs(
     """
     with all_or_nothing(folder) as (staging, files):
         files |= _write_transforms(result, staging)
+        files |= write_extras(result, staging, compressed=compressed)
         volumes = {"jacobian": jacobian or result.jacobian(), **result.maps}
         files |= write_images(
             result,
@@ -129,6 +132,9 @@ def write_input(name: str, value: Any, folder: Path) -> str:
     elif name.endswith("landmarks"):
         file = f"{name}.mrk.json"
         io.write_points(loading.load_points(value, name), folder / file)
+    elif name.endswith("surfaces"):
+        file = f"{name}.ply"
+        io.write_surfaces(loading.load_surfaces(value, name), folder / file)
     elif name.endswith("segmentation"):
         file = f"{name}.seg.nrrd"
         io.write_segmentation(loading.load_segmentation(value, name), folder / file)
@@ -170,9 +176,9 @@ def all_or_nothing(folder: str | os.PathLike[str]) -> Iterator[tuple[Path, dict[
 
 def _write_transforms(result: RegistrationResult, folder: Path) -> dict[str, str]:
     problem = result.problem
-    files = {"transform": _write_transform(result.transform, folder, "transform", problem.fixed.grid)}
+    files = {"transform": write_transform_file(result.transform, folder, "transform", problem.fixed.grid)}
     if result.inverse is not None:
-        files["inverse"] = _write_transform(result.inverse, folder, "inverse", problem.moving.grid)
+        files["inverse"] = write_transform_file(result.inverse, folder, "inverse", problem.moving.grid)
     return files
 
 
@@ -190,7 +196,8 @@ def _write_volumes(volumes: Mapping[str, Image], folder: Path, suffix: str) -> d
     return files
 
 
-def _write_transform(transform: Any, folder: Path, stem: str, grid: Any) -> str:
+def write_transform_file(transform: Any, folder: Path, stem: str, grid: Any) -> str:
+    """stem.tfm where linear, else stem.nrrd sampled on `grid`; the name of the file in `folder`."""
     from .. import io
 
     name = stem + (".tfm" if transform.is_linear else ".nrrd")
@@ -229,6 +236,7 @@ def provenance_dict(
         "files": dict(files),
         "segment_names": {str(value): name for value, name in names.items()},
         "tables": dict(result.tables),
+        "alternatives": alternatives_dict(result),
         "transform_maps": "fixed to moving, LPS mm",
     }
 

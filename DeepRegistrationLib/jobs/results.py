@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError
+from .extras import is_extra, read_extras
 from .loading import INPUTS
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ COMPUTED = (
     "inverse-consistency",
 )
 _NO_MAPS = (*COMPUTED, "transform", "inverse", "metrics", "provenance")
+
+
+def is_map(name: str) -> bool:
+    """True for the name of an output that is a map which came with the result, neither computed from it nor one of
+    extras.py."""
+    return name not in _NO_MAPS and not is_extra(name)
 
 
 class ResultFolder:
@@ -70,7 +77,7 @@ class ResultFolder:
     @property
     def maps(self) -> dict[str, Path]:
         """Id -> file of the maps that came with the result (uncertainty ...), not those computed from it."""
-        there = {name: self.path / file for name, file in self.files.items() if name not in _NO_MAPS}
+        there = {name: self.path / file for name, file in self.files.items() if is_map(name)}
         return {name: path for name, path in there.items() if path.is_file()}
 
     @property
@@ -86,7 +93,8 @@ class ResultFolder:
         return found
 
     def result(self, inputs: Mapping[str, Any] | None = None) -> RegistrationResult:
-        """The result with its images and maps, which are read again; `inputs` replaces or adds some of them."""
+        """The result with its images, maps, series, points and alternatives, which are read again; `inputs` replaces
+        or adds some of its inputs."""
         from .loading import load_map, load_result
 
         given = {name: value for name, value in (inputs or {}).items() if value is not None}
@@ -99,6 +107,7 @@ class ResultFolder:
             maps={**result.maps, **{n: load_map(path, n, result.grid) for n, path in others.items()}},
             tables=self.provenance.get("tables", {}),
             provenance=self._made(),
+            **read_extras(self, result),
         )
 
     def _made(self) -> Provenance | None:

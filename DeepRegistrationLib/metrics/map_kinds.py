@@ -15,9 +15,11 @@ class MapKind:
     title         as a user reads it, without the unit
     unit          "mm", or "" for a number without one
     diverging     True: colours part at `centre`; False: they rise from the low end of the range
-    range         values the colours span; None: from 0 to the map's own 99th percentile
+    range         values the colours span; None: from 0 to the map's own 99th percentile, or where they part as far to
+                  either side of the centre as the 99th percentile of the distance from it
     folded_below  values at or below it are folding and get a colour of their own; None: there is no such value
     help          what it says, in a sentence or two
+    like_moving   True: intensities of the moving scan, which look as that does and not like a measure of something
     """
 
     id: str
@@ -28,6 +30,7 @@ class MapKind:
     range: tuple[float, float] | None
     folded_below: float | None
     help: str
+    like_moving: bool = False
 
 
 _KINDS = (
@@ -87,13 +90,67 @@ _KINDS = (
     ),
 )
 
-#: id -> kind, in the order in which they are offered
+def _of_method(
+    map_id: str, title: str, help_: str, range_: tuple[float, float] | None = None, centre: float | None = None
+) -> MapKind:
+    return MapKind(map_id, title, "", centre is not None, centre, range_, None, help_)
+
+
+def _picture(map_id: str, title: str, help_: str) -> MapKind:
+    return MapKind(map_id, title, "", False, None, None, None, help_, like_moving=True)
+
+
+_OF_METHODS = (
+    _of_method(
+        "intensity_change",
+        "Intensity change",
+        "What was added to the moved scan beside the deformation, in the units of the scan: 0 changes nothing.",
+        centre=0.0,
+    ),
+    _picture(
+        "metamorphosed",
+        "Moved scan with its intensity change",
+        "The moving scan, deformed and with its change of intensity, which is to look like the fixed scan.",
+    ),
+    _picture(
+        "metamorphosis",
+        "Metamorphosis",
+        "The moving scan on its way to the fixed one, step by step.",
+    ),
+    _picture("images", "Intermediate images", "The moving scan on its way to the fixed one, step by step."),
+    _of_method("mask", "Lesion mask", "Where intensities may change: 0 nowhere, 1 fully.", (0.0, 1.0)),
+    _of_method("mask_start", "Lesion mask at the start", "Where intensities may change at first.", (0.0, 1.0)),
+    _of_method("mask_end", "Lesion mask at the end", "Where intensities may change at last.", (0.0, 1.0)),
+    _of_method(
+        "divergence",
+        "Divergence of the displacement",
+        "Where the displacement spreads (above 0) or gathers (below 0); 0 keeps the volume to first order.",
+        centre=0.0,
+    ),
+    _of_method(
+        "curl",
+        "Curl of the displacement",
+        "How much the displacement turns here: twice the angle of the local rotation to first order, in radians.",
+    ),
+    _of_method(
+        "non_correspondence",
+        "Non-correspondence",
+        "How likely a place has no partner in the other scan: 0 has one, 1 has none.",
+        (0.0, 1.0),
+    ),
+)
+
+#: id -> kind of the maps of a review, in the order in which they are offered
 MAP_KINDS: Mapping[str, MapKind] = MappingProxyType({kind.id: kind for kind in _KINDS})
 
 
+#: id -> kind of every map or series that has its own words, also of those that only some methods give
+KNOWN_KINDS: Mapping[str, MapKind] = MappingProxyType({kind.id: kind for kind in (*_KINDS, *_OF_METHODS)})
+
+
 def map_kind(map_id: str) -> MapKind:
-    """The kind of a map; one that is not listed ("non-correspondence") is sequential, titled by its id."""
-    known = MAP_KINDS.get(map_id)
+    """The kind of a map or of a series; one that is not listed is sequential, titled by its id."""
+    known = KNOWN_KINDS.get(map_id)
     if known is not None:
         return known
     title = map_id.replace("-", " ").replace("_", " ").strip().capitalize() or "Map"

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..metrics.map_kinds import map_kind
+
 Colour = tuple[float, float, float]
 Stop = tuple[float, Colour]
 
@@ -37,7 +39,7 @@ SEQUENTIAL: tuple[Stop, ...] = (
     (1.00, (1.00, 0.93, 0.60)),
 )
 
-#: map id -> stops; ids that are missing have `SEQUENTIAL`, see `stops_of`
+#: map id -> stops; for ids that are missing see `stops_of`
 STOPS: Mapping[str, tuple[Stop, ...]] = {
     "jacobian": DIVERGING,
     "log-jacobian": DIVERGING,
@@ -48,8 +50,8 @@ STOPS: Mapping[str, tuple[Stop, ...]] = {
 
 
 def stops_of(map_id: str) -> tuple[Stop, ...]:
-    """The stops of a map; those of a sequential one where the id is not known."""
-    return STOPS.get(map_id, SEQUENTIAL)
+    """The stops of a map, as its kind asks for; those of a sequential one where the id is not known."""
+    return STOPS.get(map_id) or (DIVERGING if map_kind(map_id).diverging else SEQUENTIAL)
 
 
 def colours(values: ArrayLike, stops: Sequence[Stop], low: float, high: float) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.errors import InputError
+from ..jobs.extras import is_extra
 from ..metrics.map_kinds import MapKind, map_kind
 from . import drawing, slices
 from .palette import stops_of
@@ -83,7 +84,7 @@ def _read(path: Path, what: str, notes: list[str]) -> sitk.Image | None:
 
 def _maps(folder: ResultFolder, ground: sitk.Image, notes: list[str]) -> dict[str, sitk.Image]:
     found = {}
-    for name in (name for name in folder.files if name not in _NO_MAPS):
+    for name in (name for name in folder.files if name not in _NO_MAPS and not is_extra(name)):
         volume = _read(folder.path / folder.files[name], f"the map {name!r}", notes)
         if volume is not None and volume.GetDimension() == ground.GetDimension():
             found[name] = volume

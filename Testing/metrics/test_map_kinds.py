@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from DeepRegistrationLib.metrics.map_kinds import MAP_KINDS, map_kind
+from DeepRegistrationLib.metrics.map_kinds import KNOWN_KINDS, MAP_KINDS, map_kind
 from house.sources import ROOT
 
 HEAVY = ("torch", "numpy", "scipy", "SimpleITK", "slicer", "vtk", "qt")
@@ -40,6 +40,15 @@ def test_maps_are_offered_in_order_and_described_in_full() -> None:
             assert kind.unit == "mm" and kind.range is None
     assert [k.id for k in MAP_KINDS.values() if k.folded_below is not None] == ["jacobian"]
     assert "not a probability" in MAP_KINDS["uncertainty"].help
+
+
+def test_kinds_that_only_methods_give_are_described_too() -> None:
+    for map_id in set(KNOWN_KINDS) - set(MAP_KINDS):
+        kind = map_kind(map_id)
+        assert kind.id == map_id and kind.title and kind.help.endswith(".")
+        assert kind.diverging == (kind.centre is not None) and not (kind.diverging and kind.like_moving)
+        assert kind.range is None or kind.range[0] < kind.range[1]
+    assert map_kind("intensity_change").centre == 0.0
 
 
 @pytest.mark.parametrize(
