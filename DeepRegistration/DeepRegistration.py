@@ -10,6 +10,7 @@ import vtk
 from slicer import (
     vtkMRMLLabelMapVolumeNode,
     vtkMRMLMarkupsFiducialNode,
+    vtkMRMLModelNode,
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
     vtkMRMLTransformNode,
@@ -70,6 +71,8 @@ class DeepRegistrationParameterNode:
     fixedLandmarks: vtkMRMLMarkupsFiducialNode
     movingLandmarks: vtkMRMLMarkupsFiducialNode
     initialTransform: vtkMRMLTransformNode
+    fixedModels: list[vtkMRMLModelNode]
+    movingModels: list[vtkMRMLModelNode]
     result: vtkMRMLTransformNode
     method: str = ""
     preset: str = ""

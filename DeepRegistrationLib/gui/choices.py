@@ -10,6 +10,8 @@ from slicer.i18n import tr as _
 
 from ..core.spec import MethodSpec, Need
 from ..methods import registry
+from ..metrics.map_kinds import map_kind
+from ..mrml.results import RegistrationNodes
 
 DEFAULT_METHOD = "convex-adam"
 
@@ -86,6 +88,16 @@ def device_items() -> list[tuple[str, str]]:
     else:
         items.append(("cuda:0", _("Graphics card (CUDA)")))
     return items
+
+
+def view_items(result: RegistrationNodes | None) -> list[tuple[str, str]]:
+    """(id, title) of what the slice views can show of a result; maps have their own ids."""
+    items = [
+        ("", _("Leave the views as they are")),
+        ("pair", _("Fixed and moved, one over the other")),
+        ("jacobian", _("Change of volume (Jacobian determinant)")),
+    ]
+    return items + [(name, map_kind(name).title) for name in (result.maps if result is not None else ())]
 
 
 def need_of(spec: MethodSpec, name: str) -> Need:

@@ -10,6 +10,7 @@ import qt
 
 from ..core.errors import InputError
 from ..core.spec import Parameter
+from .segment_tables import segment_control
 
 # what a spin box of Qt can hold
 _LARGEST_INT = 2**31 - 1
@@ -28,8 +29,10 @@ class Control(Protocol):
 
 def make_control(parameter: Parameter, changed: Callable[[], None]) -> Control:
     """The widget that fits the declaration; `changed` is called after every edit."""
-    if parameter.choice is not None:
-        control: Control = _ChoiceControl(parameter, changed)
+    if parameter.segments is not None:
+        control: Control = segment_control(parameter, changed)
+    elif parameter.choice is not None:
+        control = _ChoiceControl(parameter, changed)
     elif parameter.optional:
         control = _TextControl(parameter, changed)
     elif parameter.type is bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ctk
@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from ..core.errors import InputError
 from ..core.spec import MethodSpec, Parameter, parameters_of
 from .controls import Control, make_control, tool_tip
+from .segment_tables import SegmentControl
 
 
 class ParameterForm:
@@ -29,6 +30,7 @@ class ParameterForm:
         self._controls: dict[str, Control] = {}
         self._base: dict[str, Any] = {}
         self._body: qt.QWidget | None = None
+        self._segments: tuple[str, ...] = ()
         if container.layout() is None:
             layout = qt.QVBoxLayout(container)
             layout.setContentsMargins(0, 0, 0, 0)
@@ -60,6 +62,7 @@ class ParameterForm:
             rows.addRow(section)
         self._container.layout().addWidget(self._body)
         self.set_base(spec, preset)
+        self.set_segments(self._segments)
 
     def set_base(self, spec: MethodSpec, preset: str | None) -> None:
         """Show the defaults with the values of `preset`; forgets what the user had set."""
@@ -87,6 +90,17 @@ class ParameterForm:
                     continue
         self._write(shown)
 
+    def set_segments(self, names: Sequence[str]) -> None:
+        """The segments that tables have rows for; what was set for others is kept for when they come back."""
+        self._segments = tuple(names)
+        self._quiet = True
+        try:
+            for control in self._controls.values():
+                if isinstance(control, SegmentControl):
+                    control.set_segments(self._segments)
+        finally:
+            self._quiet = False
+
     # ------------------------------------------------------------------ inner workings
 
     def _add_row(self, rows: qt.QFormLayout, parameter: Parameter) -> None:
@@ -95,7 +109,11 @@ class ParameterForm:
         unit = f" ({parameter.unit})" if parameter.unit and parameter.optional else ""
         label = qt.QLabel(f"{parameter.title}{unit}:")
         label.setToolTip(tool_tip(parameter))
-        rows.addRow(label, control.widget)
+        if parameter.segments is None:
+            rows.addRow(label, control.widget)
+        else:  # a table needs the whole width
+            rows.addRow(label)
+            rows.addRow(control.widget)
         self._controls[parameter.name] = control
 
     def _edited(self) -> None:

@@ -107,12 +107,12 @@ class MapSection:
         ui.thresholdRange.setEnabled(shown and bool(ui.thresholdCheck.checked))
         ui.mapLabel.setText(self._words() if shown else ("" if self._maps else _("Measure first.")))
         ui.mapLabel.setVisible(bool(ui.mapLabel.text))
+        ui.mapLabel.setToolTip(map_kind(self.maps.value).help if shown else "")
 
     def _words(self) -> str:
         kind, found = map_kind(self.maps.value), self._numbers.get(self.maps.value)
         if not found:
             return kind.help
-        unit = f" {kind.unit}" if kind.unit else ""
         said = _("Mean {mean}{unit}, half below {p50}{unit}, 95 % below {p95}{unit}, from {min} to {max}{unit}.")
         numbers = {key: f"{found[key]:.2f}" for key in ("mean", "p50", "p95", "min", "max")}
-        return f"{kind.help} {said.format(unit=unit, **numbers)}"
+        return said.format(unit=f" {kind.unit}" if kind.unit else "", **numbers)

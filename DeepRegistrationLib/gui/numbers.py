@@ -12,7 +12,8 @@ Row = tuple[str, str, str]
 
 
 def result_rows(metrics: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> list[Row]:
-    """Dice per segment, target registration error, folding, time; what was not measured has no row."""
+    """Dice per segment, target registration error, folding, what the method itself tells, time; what was not
+    measured has no row."""
     rows: list[Row] = []
     landmarks = metrics.get("landmarks")
     if landmarks:
@@ -29,6 +30,9 @@ def result_rows(metrics: Mapping[str, Any], provenance: Mapping[str, Any] | None
     if deformation:
         rows.append((_("Folding (%)"), "", _number(deformation.get("folding_percent"), 4)))
         rows.append((_("Displacement, mean (mm)"), "", _number(deformation.get("displacement_mean_mm"), 1)))
+    for name, value in ((provenance or {}).get("tables") or {}).items():
+        if value is not None:
+            rows.append((name[:1].upper() + name[1:], "", f"{float(value):.4g}"))
     seconds = (provenance or {}).get("seconds")
     if seconds is not None:
         rows.append((_("Time (s)"), "", _number(seconds, 1)))

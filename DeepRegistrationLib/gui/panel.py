@@ -16,14 +16,18 @@ from slicer.i18n import tr as _
 from ..core.errors import DeepRegistrationError
 from ..core.spec import MethodSpec
 from ..jobs import Event, RunningJob, blocking
+from ..mrml.alternatives import candidates_of, choose, chosen
+from ..mrml.map_nodes import show_map
 from ..mrml.order import Order
 from ..mrml.results import RegistrationNodes, nodes_of_result, restore_moving
 from ..mrml.views import SavedViews, hide_legend, show_jacobian, show_pair
-from .choices import ChoiceList, device_items, known_method, method_items, preset_items
+from .candidates import CandidateList
+from .choices import ChoiceList, device_items, known_method, method_items, preset_items, view_items
 from .form import ParameterForm
+from .models import ModelPicker
 from .numbers import fill_table, result_rows, time_left
 from .readiness import mark_unused, reason_against, sentence
-from .start import input_nodes
+from .start import input_nodes, segments_shown
 from .torch_setup import install_torch, torch_is_installed
 from .watch import JobWatch
 
@@ -58,15 +62,14 @@ class AlignPanel:
         self.presets = ChoiceList(ui.presetBox, self._preset_picked)
         self.devices = ChoiceList(ui.deviceBox, self._device_picked)
         self.views = ChoiceList(ui.viewBox, self._view_picked)
+        self.candidates = CandidateList(ui, self._candidate_picked)
+        self.models = {
+            "fixedModels": ModelPicker(ui.fixedModelsSelector, lambda nodes: self._change(fixedModels=nodes)),
+            "movingModels": ModelPicker(ui.movingModelsSelector, lambda nodes: self._change(movingModels=nodes)),
+        }
         self.methods.fill(*method_items())
         self.devices.fill(device_items())
-        self.views.fill(
-            [
-                ("", _("Leave the views as they are")),
-                ("pair", _("Fixed and moved, one over the other")),
-                ("jacobian", _("Change of volume (Jacobian determinant)")),
-            ]
-        )
+        self.views.fill(view_items(None))
         ui.resetButton.connect("clicked(bool)", lambda _on: self._reset_settings())
         ui.showLogButton.connect("clicked(bool)", lambda _on: self._open_log())
         ui.logButton.connect("contentsCollapsed(bool)", lambda _folded: self._complete_log())
@@ -212,7 +215,7 @@ class AlignPanel:
     def _reset_settings(self) -> None:
         self._change(values="{}")
 
-    def _change(self, **values: str) -> None:
+    def _change(self, **values: Any) -> None:
         """Write into the parameter node, which then makes the widgets agree."""
         if self._parameters is None or self._refreshing:
             return
@@ -236,7 +239,22 @@ class AlignPanel:
         if fixed is None:
             return
         hide_legend(result)
-        (show_pair if view == "pair" else show_jacobian)(result, fixed)
+        if view in result.maps:
+            show_map(result.maps[view], fixed)
+        else:
+            (show_pair if view == "pair" else show_jacobian)(result, fixed)
+
+    def _candidate_picked(self, number: int) -> None:
+        result = self._result()
+        if result is None:
+            return
+        try:
+            with slicer.util.WaitCursor():
+                choose(result.transform, number)
+        except DeepRegistrationError as error:
+            self._say(str(error), log=False)
+        self._shown_result = None
+        self.refresh()
 
     def _leave_overlay(self) -> None:
         result = self._result()
@@ -274,12 +292,16 @@ class AlignPanel:
         self.devices.select(parameters.device)
         self.ui.methodBox.setToolTip(spec.description)
         mark_unused(self.ui, spec)
+        nodes = input_nodes(parameters)
+        for name, picker in self.models.items():
+            picker.show(getattr(nodes, name.replace("Models", "_surfaces")))
         shown = (spec.id, self.presets.value)
         if self._shown is None or self._shown[0] != spec.id:
             self.form.show(spec, shown[1] or None)
         elif self._shown != shown:
             self.form.set_base(spec, shown[1] or None)
         self._shown = shown
+        self.form.set_segments(segments_shown(nodes, spec))
         overrides = _read_values(parameters.values)
         if overrides != self.form.overrides():
             self.form.set_overrides(overrides)
@@ -314,6 +336,8 @@ class AlignPanel:
             fill_table(self.ui.resultTable, result_rows(result.metrics, result.provenance))
             warnings = result.metrics.get("warnings") or ()
             self.ui.resultLabel.setText("\n".join([result.transform.GetName(), *warnings]))
+            self.candidates.show(candidates_of(result.transform), chosen(result.transform))
+            self.views.fill(view_items(result))
 
     def _set_running(self, running: bool) -> None:
         self.ui.progressBar.setVisible(running)

@@ -11,7 +11,7 @@ from ..core.spec import MethodSpec, Need
 from ..mrml.inputs import ROLES, InputNodes
 from .choices import need_of
 
-_OPTIONAL = tuple(name for name in ROLES if name.endswith(("mask", "segmentation", "landmarks")))
+_OPTIONAL = tuple(name for name in ROLES if name.endswith(("mask", "segmentation", "landmarks", "surfaces")))
 
 #: input name -> name of the widget that chooses it
 SELECTORS = {
@@ -21,6 +21,8 @@ SELECTORS = {
     "moving_segmentation": "movingSegmentationSelector",
     "fixed_landmarks": "fixedLandmarksSelector",
     "moving_landmarks": "movingLandmarksSelector",
+    "fixed_surfaces": "fixedModelsSelector",
+    "moving_surfaces": "movingModelsSelector",
 }
 
 
@@ -40,7 +42,7 @@ def reason_against(nodes: InputNodes, spec: MethodSpec) -> str:
     except InputError as error:
         return str(error)
     for name in _OPTIONAL:
-        if need_of(spec, name) is Need.REQUIRED and getattr(nodes, name) is None:
+        if need_of(spec, name) is Need.REQUIRED and not getattr(nodes, name):
             return _("{method} needs the {input}; choose it under 'Help the alignment'.").format(
                 method=spec.title, input=ROLES[name]
             )
@@ -50,13 +52,14 @@ def reason_against(nodes: InputNodes, spec: MethodSpec) -> str:
 
 
 def mark_unused(ui: Any, spec: MethodSpec) -> None:
-    """Grey out the masks that the method would not look at; its tool tip says so."""
+    """Grey out the masks and models that the method would not look at; their tool tip says so."""
     for name, selector in SELECTORS.items():
         # segmentations and landmarks are moved and measured in any case
-        unused = name.endswith("mask") and need_of(spec, name) is Need.UNUSED
+        unused = name.endswith(("mask", "surfaces")) and need_of(spec, name) is Need.UNUSED
         widget = getattr(ui, selector)
         widget.setEnabled(not unused)
-        tip = _("{method} does not use masks.").format(method=spec.title) if unused else ""
+        what = _("models") if name.endswith("surfaces") else _("masks")
+        tip = _("{method} does not use {input}.").format(method=spec.title, input=what) if unused else ""
         widget.setToolTip(tip or _TIPS[name.split("_")[1]]())
 
 
@@ -66,4 +69,5 @@ _TIPS = {
         "Structures with the same name on both sides are compared; those of moving are moved along."
     ),
     "landmarks": lambda: _("Point lists in the same order on both sides."),
+    "surfaces": lambda: _("Models of structures, with the same name on both sides; they count before segmentations."),
 }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from ..core.segment_settings import SegmentMatrix, only_known
+from ..core.spec import MethodSpec, parameters_of
 from ..jobs import RunningJob, blocking
-from ..mrml.inputs import InputNodes
+from ..mrml.inputs import InputNodes, segment_names
 from ..mrml.order import Order, write_order
 from .choices import known_method
 
@@ -23,16 +26,35 @@ def input_nodes(parameters: Any) -> InputNodes:
         fixed_landmarks=parameters.fixedLandmarks,
         moving_landmarks=parameters.movingLandmarks,
         initial_transform=parameters.initialTransform,
+        fixed_surfaces=tuple(node for node in parameters.fixedModels if node is not None),
+        moving_surfaces=tuple(node for node in parameters.movingModels if node is not None),
     )
+
+
+def segments_shown(nodes: InputNodes, spec: MethodSpec) -> tuple[str, ...]:
+    """The segments that settings of the method can be made for; none where it has no such settings."""
+    return segment_names(nodes) if any(p.segments for p in parameters_of(spec.parameters)) else ()
+
+
+def _for_segments(values: Mapping[str, Any], nodes: InputNodes, spec: MethodSpec) -> dict[str, Any]:
+    """The values without what was set for segments that are not there any more."""
+    kept = dict(values)
+    for parameter in parameters_of(spec.parameters):
+        if parameter.segments is not None and kept.get(parameter.name) is not None:
+            pairs = isinstance(parameter.segments, SegmentMatrix)
+            settings = parameter.parse(kept[parameter.name])
+            kept[parameter.name] = only_known(settings, segment_names(nodes), pairs=pairs)
+    return kept
 
 
 def start(parameters: Any) -> tuple[Order, RunningJob]:
     """Write the job folder and hand it to the worker. Raises InputError for what cannot be aligned."""
+    nodes, spec = input_nodes(parameters), known_method(parameters.method)
     order = write_order(
-        input_nodes(parameters),
-        known_method(parameters.method).id,
+        nodes,
+        spec.id,
         preset=parameters.preset or None,
-        values=json.loads(parameters.values or "{}"),
+        values=_for_segments(json.loads(parameters.values or "{}"), nodes, spec),
         device=parameters.device,
     )
     return order, blocking.shared_runner().submit(order.folder)

@@ -40,7 +40,9 @@ class SceneChange:
             return
         if self._moving is not None and self._moving.GetScene() is not None:
             self._moving.SetAndObserveTransformNodeID(self._parent_id)
-        for node_id in reversed(self._added):
-            node = self._scene.GetNodeByID(node_id)
-            if node is not None:
+        nodes = [self._scene.GetNodeByID(node_id) for node_id in reversed(self._added)]
+        # a browser would at once make the volume anew that shows its sequence
+        nodes.sort(key=lambda node: node is None or not node.IsA("vtkMRMLSequenceBrowserNode"))
+        for node in nodes:
+            if node is not None and node.GetScene() is not None:
                 self._scene.RemoveNode(node)

@@ -66,8 +66,8 @@ def map_colours(scene: slicer.vtkMRMLScene, kind: MapKind) -> slicer.vtkMRMLColo
     for node in slicer.util.getNodesByClass("vtkMRMLColorTableNode", scene):
         if node.GetAttribute(_KIND_ATTRIBUTE) == kind.id:
             return node
-    low, high = kind.range or (0.0, 1.0)
-    first, last = window_of(kind, high)
+    low, high = _range_of(kind, 1.0)
+    first, last = window_of(kind, 1.0)
     values = first + (last - first) * (np.arange(_SIZE) + 0.5) / (_SIZE - 1)
     values[-1] = last
     table = colours(values, stops_of(kind.id), low, high)
@@ -82,14 +82,20 @@ def map_colours(scene: slicer.vtkMRMLScene, kind: MapKind) -> slicer.vtkMRMLColo
 def window_of(kind: MapKind, upper: float) -> tuple[float, float]:
     """(low, high) of the window that `map_colours` is made for.
 
-    upper  the high end for a kind whose range comes from the data; others keep their own range, extended
-           downwards where there is folding to be shown
+    upper  for a kind whose range comes from the data: its high end, or how far it reaches to either side of the
+           centre; others keep their own range, extended downwards where there is folding to be shown
     """
-    low, high = kind.range or (0.0, upper)
+    low, high = _range_of(kind, upper)
     if kind.folded_below is None:
         return low, high
     limit = kind.folded_below
     return limit - _FOLDED_PART * (high - limit) + _HAIR * (high - limit), high
+
+
+def _range_of(kind: MapKind, upper: float) -> tuple[float, float]:
+    if kind.range is not None:
+        return kind.range
+    return (kind.centre - upper, kind.centre + upper) if kind.centre is not None else (0.0, upper)
 
 
 def _table(

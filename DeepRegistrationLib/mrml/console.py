@@ -48,9 +48,15 @@ def _nodes(inputs: Mapping[str, Any]) -> InputNodes:
     for name, value in inputs.items():
         if name not in ROLES:
             raise InputError(f"There is no input {name!r}; the inputs are {', '.join(ROLES)}.")
-        if not hasattr(value, "IsA"):
+        if not all(hasattr(node, "IsA") for node in (_several(value) if name.endswith("surfaces") else (value,))):
             raise InputError(f"The {ROLES[name]} is {value!r}, but others are nodes; give a node here too.")
-    return InputNodes(**{name: inputs.get(name) for name in ROLES})
+    models = {name: _several(value) for name, value in inputs.items() if name.endswith("surfaces")}
+    others = {name: inputs.get(name) for name in ROLES if not name.endswith("surfaces")}
+    return InputNodes(**others, **models)
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 def _here(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import slicer
 
 from ..core.errors import InputError
 from .landmarks import write_landmarks
+from .models import write_models
 from .places import Place, earlier_result, is_under, place_of
 from .segments import label_image, label_values, segment_header, segments_of
 from .transforms import write_transform
@@ -26,6 +27,8 @@ ROLES = {
     "moving_segmentation": "segmentation of the moving volume",
     "fixed_landmarks": "landmarks of the fixed volume",
     "moving_landmarks": "landmarks of the moving volume",
+    "fixed_surfaces": "models of the fixed volume",
+    "moving_surfaces": "models of the moving volume",
     "initial_transform": "initial transform",
 }
 
@@ -35,6 +38,7 @@ _KINDS = {
     "mask": ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"),
     "segmentation": ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"),
     "landmarks": ("vtkMRMLMarkupsNode",),
+    "surfaces": ("vtkMRMLModelNode",),
     "transform": ("vtkMRMLTransformNode",),
 }
 
@@ -42,7 +46,8 @@ _KINDS = {
 @dataclass(frozen=True)
 class InputNodes:
     """What goes into one alignment. Masks and segmentations are segmentation nodes or label maps, landmarks
-    are markups, the initial transform is any transform node that would bring moving about onto fixed.
+    are markups, the initial transform is any transform node that would bring moving about onto fixed. Surfaces are
+    models, one a structure, with the same name on both sides.
     """
 
     fixed: slicer.vtkMRMLScalarVolumeNode
@@ -54,20 +59,29 @@ class InputNodes:
     fixed_landmarks: slicer.vtkMRMLMarkupsNode | None = None
     moving_landmarks: slicer.vtkMRMLMarkupsNode | None = None
     initial_transform: slicer.vtkMRMLTransformNode | None = None
+    fixed_surfaces: tuple[slicer.vtkMRMLModelNode, ...] = ()
+    moving_surfaces: tuple[slicer.vtkMRMLModelNode, ...] = ()
+
+    def given(self) -> Iterator[tuple[str, slicer.vtkMRMLNode]]:
+        """(name of the input, node); each model by itself."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            for node in value if isinstance(value, tuple) else (value,):
+                if node is not None:
+                    yield f.name, node
 
     def check(self) -> None:
         """Raises InputError where a node is missing, of the wrong kind, empty, or where both volumes are
         the same.
         """
-        for f in fields(self):
-            node = getattr(self, f.name)
-            kinds = _KINDS[f.name.rsplit("_", 1)[-1]]
-            if node is None:
-                if f.name in ("fixed", "moving"):
-                    raise InputError(f"Choose the {f.name} volume.")
-            elif not any(node.IsA(kind) for kind in kinds):
+        for side in ("fixed", "moving"):
+            if getattr(self, side) is None:
+                raise InputError(f"Choose the {side} volume.")
+        for name, node in self.given():
+            kinds = _KINDS[name.rsplit("_", 1)[-1]]
+            if not any(node.IsA(kind) for kind in kinds):
                 raise InputError(
-                    f"The {ROLES[f.name]} {node.GetName()!r} is a {_plain(node.GetClassName())}; "
+                    f"The {ROLES[name]} {node.GetName()!r} is a {_plain(node.GetClassName())}; "
                     f"choose a {' or a '.join(_plain(kind) for kind in kinds)}."
                 )
         if self.fixed is self.moving:
@@ -87,6 +101,22 @@ class InputNodes:
     def alive(self) -> bool:
         """False once fixed or moving has left the scene."""
         return self.fixed.GetScene() is not None and self.moving.GetScene() is not None
+
+
+def segment_names(nodes: InputNodes) -> tuple[str, ...]:
+    """Names of the structures that both sides have, by models or else segments; or of the only side that has any."""
+    sides = []
+    for side in ("fixed", "moving"):
+        models, node = getattr(nodes, f"{side}_surfaces"), getattr(nodes, f"{side}_segmentation")
+        if models:
+            sides.append([model.GetName() for model in models])
+        elif node is not None:
+            try:
+                sides.append([segment.name for segment in segments_of(node, "segmentation")])
+            except InputError:
+                sides.append([])
+    first, *others = sides or [[]]
+    return tuple(dict.fromkeys(name for name in first if all(name in other for other in others)))
 
 
 def _plain(class_name: str) -> str:
@@ -132,6 +162,7 @@ class _Export:
             self._mask(f"{side}_mask", grid)
             self._segmentation(f"{side}_segmentation", grid, table)
             self._landmarks(f"{side}_landmarks")
+            self._surfaces(f"{side}_surfaces")
         initial = self._nodes.initial_transform
         if initial is not None:
             self._files["initial_transform"] = write_transform(
@@ -184,3 +215,10 @@ class _Export:
             return
         write_landmarks(node, self._place(node), self._folder / f"{name}.mrk.json", ROLES[name])
         self._files[name] = f"{name}.mrk.json"
+
+    def _surfaces(self, name: str) -> None:
+        models = getattr(self._nodes, name)
+        if models:
+            places = [(model, self._place(model)) for model in models]
+            write_models(places, self._folder / f"{name}.ply", ROLES[name])
+            self._files[name] = f"{name}.ply"

@@ -151,7 +151,7 @@ def _dress(model: slicer.vtkMRMLModelNode, largest: float, visible: bool) -> Non
     display.SetSliceIntersectionThickness(3)
     model.SetAndObserveDisplayNodeID(display.GetID())
     found = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(model)
-    style_legend(found, SCALARS, (0.0, high))
+    style_legend(found, SCALARS, (0.0, high), at_left=True)  # a map may have the right edge
 
 
 def worst(metrics: Mapping[str, Any]) -> int | None:

@@ -23,8 +23,9 @@ MAP_ATTRIBUTE = "DeepRegistration.map"
 _MOST_SAMPLES = 1_000_000
 _PERCENTILE = 99.0
 # parts of the view. The narrower, the smaller its letters.
-_LEGEND_SIZE, _LEGEND_POSITION = (0.075, 0.5), (0.97, 0.5)
-_LEGEND_LINE = 16  # letters
+_LEGEND_SIZE, _LEGEND_RIGHT, _LEGEND_LEFT = (0.1, 0.5), (0.97, 0.5), (0.03, 0.5)
+_LEGEND_LINE, _LEGEND_LABEL = 15, 5  # letters
+_SPACE = "\u00a0"  # one that a view does not cut off
 _NO_LIMIT = 1e30
 
 
@@ -36,15 +37,15 @@ def add_map(
     array   (Z, Y, X); kept and not copied where it is float32 already, so leave it alone afterwards
     matrix  4x4, index to world (RAS mm)
 
-    The colours span `kind.range`, or 0 to the map's 99th percentile. Raises InputError where the array has not
-    three axes.
+    The colours span `kind.range`, or what the map's 99th percentile says (see MapKind). Raises InputError where the
+    array has not three axes.
     """
     if array.ndim != 3 or array.size == 0:
         raise InputError(f"A map of shape {array.shape} was given; give one with three axes that is not empty.")
     # Everything the display has to know comes before the voxels: left to itself it counts a histogram of all of them.
     display = slicer.vtkMRMLScalarVolumeDisplayNode()
     display.SetAutoWindowLevel(False)
-    display.SetWindowLevelMinMax(*window_of(kind, _upper_end(array)))
+    display.SetWindowLevelMinMax(*window_of(kind, _upper_end(array, kind.centre)))
     # between a folded voxel and its neighbours there is no gentle slope
     display.SetInterpolate(kind.folded_below is None)
     scene.AddNode(display)
@@ -66,12 +67,14 @@ def _image_around(array: NDArray[np.float32]) -> slicer.vtkOrientedImageData:
     return image
 
 
-def _upper_end(array: NDArray[Any]) -> float:
-    """The 99th percentile of voxels spread evenly over the map, and never 0."""
+def _upper_end(array: NDArray[Any], centre: float | None) -> float:
+    """The 99th percentile of voxels spread evenly over the map, or of their distance from `centre`; never 0."""
     values = array.reshape(-1)
     step = max(1, values.size // _MOST_SAMPLES) | 1  # odd, so that it does not walk along one column
     values = values[::step]
     values = values[np.isfinite(values)]
+    if centre is not None:
+        values = np.abs(values - centre)
     upper = float(np.percentile(values, _PERCENTILE)) if values.size else 0.0
     return upper if upper > 1e-6 else 1.0
 
@@ -158,16 +161,23 @@ def redraw_legends(scene: slicer.vtkMRMLScene) -> None:
 
 
 def style_legend(
-    found: slicer.vtkMRMLColorLegendDisplayNode, title: str, values: tuple[float, float], labels: int = 5
+    found: slicer.vtkMRMLColorLegendDisplayNode,
+    title: str,
+    values: tuple[float, float],
+    labels: int = 5,
+    at_left: bool = False,
 ) -> None:
-    """Title, decimals that fit the range, and a place at the right edge of a view."""
+    """Title, decimals that fit the range, and a place at the right edge of a view, or at its left."""
     span = abs(values[1] - values[0])
-    found.SetTitleText("\n".join(line for part in title.splitlines() for line in wrap(part, _LEGEND_LINE)))
-    found.SetLabelFormat("%.0f" if span >= 20 else "%.1f" if span >= 2 else "%.2f" if span >= 0.2 else "%.3f")
+    lines = [line for part in title.splitlines() for line in wrap(part, _LEGEND_LINE)]
+    # Slicer makes letters as large as there is room: every legend gets the same number of them
+    found.SetTitleText("\n".join(line.center(_LEGEND_LINE, _SPACE) for line in lines))
+    decimals = 0 if span >= 20 else 1 if span >= 2 else 2 if span >= 0.2 else 3
+    found.SetLabelFormat(f"%{_LEGEND_LABEL}.{decimals}f")
     found.SetNumberOfLabels(labels)
     found.SetMaxNumberOfColors(256)
     found.SetSize(*_LEGEND_SIZE)
-    found.SetPosition(*_LEGEND_POSITION)
+    found.SetPosition(*(_LEGEND_LEFT if at_left else _LEGEND_RIGHT))
 
 
 def _legend_title(kind: MapKind) -> str:

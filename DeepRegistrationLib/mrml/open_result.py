@@ -46,8 +46,8 @@ def _existing_inputs(folder: ResultFolder) -> dict[str, Path]:
     recorded: Mapping[str, str] = folder.provenance.get("inputs") or {}
     found = {}
     for name in InputNodes.__dataclass_fields__:
-        # the start has done its work; it is part of the transform
-        if name == "initial_transform":
+        # the start and the surfaces have done their work; it is part of the transform
+        if name == "initial_transform" or name.endswith("surfaces"):
             continue
         if name in recorded:
             found[name] = Path(recorded[name])

@@ -35,7 +35,7 @@ _FOLDING_COLOUR: Colour = (0.85, 0.00, 0.85)
 
 _FONT = {"title": 18, "axis": 14, "labels": 12, "legend": 12}
 # names that fit below a chart
-_MOST_NAMES, _LONGEST_NAMES = 12, 100
+_MOST_NAMES, _LONGEST_LINE = 12, 48
 _LARGE_LEGEND = 10
 # Slicer draws the legend over the top right of the chart: so much room, in parts of the rest, is left for it
 _LEGEND_ROOM = 0.4
@@ -205,11 +205,16 @@ def _set_range(chart: slicer.vtkMRMLPlotChartNode, axis: str, low: float, high: 
 
 
 def _who_is_who(names: Sequence[str]) -> str:
-    """ "0 liver, 1 spleen" """
-    text = ", ".join(f"{k} {name}" for k, name in enumerate(names[:_MOST_NAMES]))
-    if len(names) > _MOST_NAMES or len(text) > _LONGEST_NAMES:
+    """ "0 liver, 1 spleen", in lines that a narrow chart has room for."""
+    if len(names) > _MOST_NAMES:
         return "Row of the table, counted from 0"
-    return text
+    lines = [""]
+    for k, name in enumerate(names):
+        part = f"{k} {name}" + (", " if k + 1 < len(names) else "")
+        if lines[-1] and len(lines[-1] + part) > _LONGEST_LINE:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip() for line in lines)
 
 
 # ---------------------------------------------------------------------- into the views

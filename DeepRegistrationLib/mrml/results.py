@@ -14,6 +14,7 @@ import slicer
 from ..core.errors import InputError
 from .changes import SceneChange
 from .colours import JACOBIAN_RANGE, jacobian_colours
+from .extra_outputs import extras_of, load_extras, record_extras, release_points, tidy
 from .inputs import InputNodes
 from .places import BEFORE_ROLE, METHOD_ATTRIBUTE, MOVING_ROLE, Place, is_under, place_of, vtk_matrix
 from .segments import fill_segmentation
@@ -34,6 +35,11 @@ class RegistrationNodes:
     moved         moving on the grid of fixed
     segmentation  the segments of moving on the grid of fixed, names, colours and terminology kept
     jacobian      local change of volume on the grid of fixed, 1 = none
+    maps          id ("uncertainty", "intensity_change") -> volume on the grid of fixed
+    series        id -> browser of a sequence of volumes on the grid of fixed
+    points        id ("fixed_correspondences") -> point list; those of moving lie under the transform
+    alternatives  the best answers, best first, of a method that gives several; see alternatives.choose
+    alternatives_table   their scores
     metrics, provenance   as metrics.json and provenance.json hold them
     messages      sentences the user should read
     """
@@ -46,6 +52,11 @@ class RegistrationNodes:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
+    maps: Mapping[str, slicer.vtkMRMLScalarVolumeNode] = field(default_factory=dict)
+    series: Mapping[str, slicer.vtkMRMLSequenceBrowserNode] = field(default_factory=dict)
+    points: Mapping[str, slicer.vtkMRMLMarkupsFiducialNode] = field(default_factory=dict)
+    alternatives: tuple[slicer.vtkMRMLTransformNode, ...] = ()
+    alternatives_table: slicer.vtkMRMLTableNode | None = None
 
 
 def load_result(
@@ -100,6 +111,9 @@ class _Loader:
         moved = self._moved()
         segmentation = self._segmentation(moved)
         jacobian = self._jacobian()
+        extras = load_extras(
+            self._scene, self._folder, self._files, self._provenance, self._pair, self._nodes.moving
+        )
         result = RegistrationNodes(
             transform,
             moved,
@@ -108,10 +122,13 @@ class _Loader:
             jacobian,
             self._metrics,
             self._provenance,
-            self._messages + tuple(self._provenance.get("messages", ())),
+            self._messages + tuple(self._provenance.get("messages", ())) + extras.sentences(),
+            **vars(extras),
         )
         self._record(result)
+        record_extras(transform, extras)
         self._put_moving_under(transform)
+        tidy(self._scene, extras, f"{self._pair} candidates")
         return result
 
     # ------------------------------------------------------------------ nodes
@@ -182,10 +199,8 @@ class _Loader:
         node.SetAttribute(METHOD_ATTRIBUTE, self._method)
         node.SetAttribute(PROVENANCE_ATTRIBUTE, json.dumps(dict(self._provenance)))
         node.SetAttribute(METRICS_ATTRIBUTE, json.dumps(dict(self._metrics)))
-        for name in InputNodes.__dataclass_fields__:
-            given = getattr(self._nodes, name)
-            if given is not None:
-                node.SetNodeReferenceID(f"DeepRegistration.{name}", given.GetID())
+        for name, given in self._nodes.given():
+            node.AddNodeReferenceID(f"DeepRegistration.{name}", given.GetID())
         for name in OUTPUT_ROLES:
             made = getattr(result, name)
             if made is not None:
@@ -200,21 +215,30 @@ class _Loader:
             before = aside.GetNodeReference(BEFORE_ROLE)
         if before is not None:
             transform.SetNodeReferenceID(BEFORE_ROLE, before.GetID())
-        place = place_of(moving, aside)
-        if place.matrix is not None and np.allclose(place.matrix, np.eye(4), atol=1e-9):
-            moving.SetAndObserveTransformNodeID(transform.GetID())
-            return
-        kept = _place_node(place)
-        self._add(kept, f"{moving.GetName()} before alignment")
-        kept.SetAndObserveTransformNodeID(transform.GetID())
-        moving.SetAndObserveTransformNodeID(kept.GetID())
+        put_under(moving, transform, place_of(moving, aside))
+
+
+def put_under(
+    moving: slicer.vtkMRMLTransformableNode, transform: slicer.vtkMRMLTransformNode, place: Place
+) -> None:
+    """Moving, which lies at `place`, under the transform: moved(x) = moving(place^-1(T(x)))."""
+    if place.matrix is not None and np.allclose(place.matrix, np.eye(4), atol=1e-9):
+        moving.SetAndObserveTransformNodeID(transform.GetID())
+        return
+    scene, kept = transform.GetScene(), _place_node(place)
+    kept.SetName(scene.GenerateUniqueName(f"{moving.GetName()} before alignment"))
+    scene.AddNode(kept)
+    kept.SetAndObserveTransformNodeID(transform.GetID())
+    moving.SetAndObserveTransformNodeID(kept.GetID())
 
 
 def _without_paths(provenance: Mapping[str, Any], nodes: InputNodes) -> dict[str, Any]:
     """The provenance as a scene keeps it: names of nodes in place of files in a folder that goes away."""
     kept = {name: value for name, value in provenance.items() if name != "files"}
-    given = {name: getattr(nodes, name) for name in InputNodes.__dataclass_fields__}
-    return {**kept, "inputs": {name: node.GetName() for name, node in given.items() if node is not None}}
+    inputs: dict[str, str] = {}
+    for name, node in nodes.given():
+        inputs[name] = f"{inputs[name]}, {node.GetName()}" if name in inputs else node.GetName()
+    return {**kept, "inputs": inputs}
 
 
 def _place_node(place: Place) -> slicer.vtkMRMLTransformNode:
@@ -236,6 +260,7 @@ def restore_moving(transform: slicer.vtkMRMLTransformNode) -> None:
     moving = transform.GetNodeReference(MOVING_ROLE)
     if moving is not None and is_under(moving, transform):
         moving.SetAndObserveTransformNodeID(transform.GetNodeReferenceID(BEFORE_ROLE))
+        release_points(transform)
 
 
 def provenance_of(transform: slicer.vtkMRMLTransformNode) -> dict[str, Any]:
@@ -261,4 +286,5 @@ def nodes_of_result(transform: slicer.vtkMRMLTransformNode) -> RegistrationNodes
         json.loads(transform.GetAttribute(METRICS_ATTRIBUTE) or "{}"),
         provenance,
         tuple(provenance.get("messages", ())),
+        **vars(extras_of(transform)),
     )

@@ -12,7 +12,7 @@ import vtk
 
 from ..core.errors import InputError
 
-SEGMENT, LANDMARK = "Segment", "Landmark"
+SEGMENT, LANDMARK, CANDIDATE = "Segment", "Landmark", "Candidate"
 DICE_BEFORE, DICE_AFTER = "Dice before", "Dice after"
 TRE_BEFORE, TRE_AFTER = "TRE before (mm)", "TRE after (mm)"
 
@@ -89,6 +89,19 @@ def landmarks_table(
         points = marks.get("fixed_points")
         if points:
             _add_numbers(table, f"{letter} (mm)", [sign * p[k] for p in points], 2, "Place in the fixed volume")
+    return table
+
+
+def candidates_table(
+    scene: slicer.vtkMRMLScene, alternatives: Sequence[Mapping[str, Any]], name: str
+) -> slicer.vtkMRMLTableNode:
+    """One row a candidate ({"title", "scores"}), best first, with a column for every score; NaN where one lacks it."""
+    table = _empty(scene, name)
+    titles = [a.get("title") or str(k) for k, a in enumerate(alternatives, 1)]
+    _add_texts(table, CANDIDATE, titles, "The candidates, best first")
+    for score in dict.fromkeys(key for a in alternatives for key in a.get("scores") or {}):
+        values = [(a.get("scores") or {}).get(score) for a in alternatives]
+        add_numbers(table, score, [math.nan if v is None else float(v) for v in values], score)
     return table
 
 

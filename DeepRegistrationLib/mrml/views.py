@@ -216,12 +216,11 @@ def show_jacobian(result: RegistrationNodes, fixed: slicer.vtkMRMLVolumeNode, op
 
 
 def hide_legend(result: RegistrationNodes) -> None:
-    """Take the legend of the Jacobian away again."""
-    if result.jacobian is None:
-        return
-    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(result.jacobian)
-    if legend is not None:
-        legend.SetVisibility(False)
+    """Take the legends of the Jacobian and of the maps away again."""
+    for node in (result.jacobian, *result.maps.values()):
+        legend = None if node is None else slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+        if legend is not None:
+            legend.SetVisibility(False)
 
 
 def _show(background: slicer.vtkMRMLVolumeNode, foreground: slicer.vtkMRMLVolumeNode, opacity: float) -> None:
