@@ -131,7 +131,8 @@ def _state(scene: Any) -> list[Any]:
                     node.GetForegroundOpacity(), node.GetCompositing(), node.GetLinkedControl()))  # fmt: skip
     for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
         node = scene.GetNthNodeByClass(k, "vtkMRMLSliceNode")
-        out.append((node.GetOrientation(), round(node.GetSliceOffset(), 6), tuple(np.round(node.GetFieldOfView(), 6))))
+        seen = node.GetFieldOfView()[:2]  # the third is the thickness of a slice, which Slicer sets when it draws
+        out.append((node.GetOrientation(), round(node.GetSliceOffset(), 6), tuple(np.round(seen, 6))))
     return out
 
 
