@@ -12,6 +12,7 @@ from .inputs import add_inputs, given_inputs
 from .terminal import progress_bar
 
 if TYPE_CHECKING:
+    from ..core.result import Alternative
     from ..jobs.perform import Outcome
 
 NAME = "register"
@@ -94,4 +95,11 @@ def _as_lines(outcome: Outcome, options: argparse.Namespace) -> list[str]:
     lines = [f"Moved {' onto '.join(names)} with {made.method} in {made.seconds:.1f} s on {made.device}"]
     lines += [f"Note: {sentence}" for sentence in made.messages]
     lines += outcome.evaluation.summary_lines()
+    lines += [f"{name[:1].upper()}{name[1:]}: {value:.4g}" for name, value in outcome.result.tables.items()]
+    lines += [_candidate(k, other) for k, other in enumerate(outcome.result.alternatives, 1)]
     return [*lines, f"Written to {options.out}: {', '.join(sorted(outcome.files.values()))}"]
+
+
+def _candidate(number: int, candidate: Alternative) -> str:
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in candidate.scores.items())
+    return f"Candidate {candidate.title or number}: {scores}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ def segment_control(parameter: Parameter, changed: Callable[[], None]) -> Segmen
     return _RowsControl(parameter, changed)
 
 
-class SegmentControl:
+class SegmentControl(ABC):
     """A table with a row for every segment, and a button that brings the defaults back.
 
     Only what differs from the defaults is a value; a cell that was emptied is a default. What is no number or out of
@@ -65,19 +66,21 @@ class SegmentControl:
 
     # ------------------------------------------------------------------ inner workings
 
+    @abstractmethod
     def _columns(self) -> list[tuple[str, str, str]]:
         """(key, title, tool tip) of every column."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _shown(self, segment: str, key: str) -> float:
-        raise NotImplementedError
+        """The number in a cell."""
 
+    @abstractmethod
     def _default(self, segment: str, key: str) -> float:
-        raise NotImplementedError
+        """The number in a cell that nobody changed."""
 
+    @abstractmethod
     def _with(self, segment: str, key: str, number: str | None) -> dict[str, dict[str, Any]]:
         """The value with another number in one place; None takes it out."""
-        raise NotImplementedError
 
     def _fixed(self, segment: str, key: str) -> bool:
         return False

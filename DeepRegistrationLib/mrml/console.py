@@ -50,9 +50,9 @@ def _nodes(inputs: Mapping[str, Any]) -> InputNodes:
             raise InputError(f"There is no input {name!r}; the inputs are {', '.join(ROLES)}.")
         if not all(hasattr(node, "IsA") for node in (_several(value) if name.endswith("surfaces") else (value,))):
             raise InputError(f"The {ROLES[name]} is {value!r}, but others are nodes; give a node here too.")
+    given: dict[str, Any] = {"fixed": None, "moving": None, **inputs}
     models = {name: _several(value) for name, value in inputs.items() if name.endswith("surfaces")}
-    others = {name: inputs.get(name) for name in ROLES if not name.endswith("surfaces")}
-    return InputNodes(**others, **models)
+    return InputNodes(**{**given, **models})
 
 
 def _several(value: Any) -> tuple[Any, ...]:
