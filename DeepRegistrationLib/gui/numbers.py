@@ -30,7 +30,8 @@ def result_rows(metrics: Mapping[str, Any], provenance: Mapping[str, Any] | None
     if deformation:
         rows.append((_("Folding (%)"), "", _number(deformation.get("folding_percent"), 4)))
         rows.append((_("Displacement, mean (mm)"), "", _number(deformation.get("displacement_mean_mm"), 1)))
-    for name, value in ((provenance or {}).get("tables") or {}).items():
+    told = {} if (provenance or {}).get("chosen_alternative") else (provenance or {}).get("tables") or {}
+    for name, value in told.items():  # of the best of several candidates
         if value is not None:
             rows.append((name[:1].upper() + name[1:], "", f"{float(value):.4g}"))
     seconds = (provenance or {}).get("seconds")

@@ -248,6 +248,7 @@ class AlignPanel:
         result = self._result()
         if result is None:
             return
+        self._say("")  # what was said is about the best one
         try:
             with slicer.util.WaitCursor():
                 choose(result.transform, number)

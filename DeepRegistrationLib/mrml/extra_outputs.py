@@ -41,8 +41,8 @@ class ExtraNodes:
         """What the user should know of them."""
         said = []
         if self.series:
-            titles = ", ".join(browser.GetName() for browser in self.series.values())
-            said.append(f"Play the series of images with the sequence browser ({titles}).")
+            titles = " and ".join(repr(map_kind(name).title) for name in self.series)
+            said.append(f"Play {titles} with the sequence browser.")
         if len(self.alternatives) > 1:
             said.append(f"{len(self.alternatives)} candidates were found; the best one is shown.")
         return tuple(said)

@@ -345,3 +345,49 @@ def test_a_plain_result_has_none_of_it(pair: InputNodes, tmp_path: Path, fake_wo
     result = load_result(pair, tmp_path, data, exported.labels)
     assert (result.maps, result.series, result.points, result.alternatives) == ({}, {}, {}, ())
     assert alternatives.candidates_of(result.transform) == () and alternatives.chosen(result.transform) == 1
+
+
+# ---------------------------------------------------------------------- from the command line
+
+
+def test_a_folder_of_the_command_line_opens_with_everything(
+    scene: Any, tmp_path: Path, tiny_method: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from DeepRegistrationLib.cli import main
+    from DeepRegistrationLib.core.points import PointSet
+    from DeepRegistrationLib.core.result import Alternative, RegistrationResult
+    from DeepRegistrationLib.mrml.open_result import open_result_folder
+    from DeepRegistrationLib.transforms import Affine
+    from methods.tiny import blob
+
+    def run(problem: Any, parameters: Any, context: Any) -> RegistrationResult:
+        shifts = [Affine(np.eye(3), [2.0 - 5.0 * k, 0.0, 0.0]) for k in range(2)]
+        return RegistrationResult(
+            problem,
+            shifts[0],
+            maps={"intensity_change": problem.fixed},
+            tables={"distance between anatomies": 12.5},
+            series={"images": [problem.fixed, problem.moving.resampled(problem.fixed.grid)]},
+            points={"fixed_correspondences": PointSet([[9.0, 20.0, 10.0]])},
+            alternatives=[Alternative(s, {"similarity": 0.5 / k}) for k, s in enumerate(shifts, 1)],
+        )
+
+    tiny_method("generous", run=run)
+    for name, centre in (("fixed", (10.0, 20.0, 12.0)), ("moving", (12.0, 20.0, 12.0))):
+        io.write_image(blob(centre), tmp_path / f"{name}.nii.gz")
+    arguments = ["--fixed", f"{tmp_path}/fixed.nii.gz", "--moving", f"{tmp_path}/moving.nii.gz"]
+    assert main(["register", *arguments, "--method", "generous", "--out", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Distance between anatomies: 12.5" in lines
+    assert "Candidate 1: similarity 0.5" in lines and "Candidate 2: similarity 0.25" in lines
+    nodes = open_result_folder(tmp_path / "out")
+    browser = nodes.series["images"]
+    browser.SetSelectedItemNumber(1)
+    moving = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "moving.nii.gz")))
+    np.testing.assert_allclose(slicer.util.arrayFromVolume(shown_volume(browser)), moving, atol=1e-4)
+    assert set(nodes.maps) == {"intensity_change"} and nodes.points["fixed_correspondences"] is not None
+    best = slicer.util.arrayFromVolume(nodes.moved).copy()
+    alternatives.choose(nodes.transform, 2)
+    assert np.abs(slicer.util.arrayFromVolume(nodes.moved) - best).max() > 10
+    alternatives.choose(nodes.transform, 1)
+    np.testing.assert_allclose(slicer.util.arrayFromVolume(nodes.moved), best, atol=0.01)
