@@ -37,7 +37,7 @@ class CompareSection:
         self._comparison: Comparison | None = None
         self._timer = qt.QTimer()
         self._timer.connect("timeout()", self._flick)
-        self.modes = ChoiceList(ui.compareBox, self._picked)
+        self.modes = ChoiceList(ui.compareBox, self.pick)
         self.modes.fill(_modes())
         ui.fadeSlider.connect("valueChanged(double)", self._faded)
         ui.squaresSlider.connect("valueChanged(double)", self._squared)
@@ -60,7 +60,9 @@ class CompareSection:
         self.modes.select("")
         self._show_controls("")
 
-    def _picked(self, mode: str) -> None:
+    def pick(self, mode: str) -> None:
+        """Compare in this way; empty: not at all."""
+        self.modes.select(mode)
         if self._volumes is None:
             return
         self._say("")

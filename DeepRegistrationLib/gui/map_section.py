@@ -22,7 +22,7 @@ class MapSection:
         self._maps: Mapping[str, slicer.vtkMRMLScalarVolumeNode] = {}
         self._numbers: Mapping[str, Any] = {}
         self._quiet = False
-        self.maps = ChoiceList(ui.mapBox, self._picked)
+        self.maps = ChoiceList(ui.mapBox, self.pick)
         ui.opacitySlider.connect("valueChanged(double)", lambda _value: self._opacity_changed())
         ui.thresholdCheck.connect("toggled(bool)", lambda _on: self._threshold_changed())
         ui.thresholdRange.connect("valuesChanged(double,double)", lambda _low, _high: self._threshold_changed())
@@ -56,7 +56,9 @@ class MapSection:
         self.maps.select("")
         self._show_controls()
 
-    def _picked(self, map_id: str) -> None:
+    def pick(self, map_id: str) -> None:
+        """Show this map; empty: none."""
+        self.maps.select(map_id)
         for other, node in self._maps.items():
             if other != map_id:
                 map_nodes.legend(node, False)

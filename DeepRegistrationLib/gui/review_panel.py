@@ -5,7 +5,7 @@ Errors are one sentence in the panel with the log a click away; nothing pops up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.errors import DeepRegistrationError
-from ..mrml.capture import capture_slices
 from ..mrml.open_result import open_result_folder
 from ..mrml.results import provenance_of
 from ..mrml.review_inputs import ReviewNodes, review_nodes_of
@@ -24,6 +23,7 @@ from .compare_section import CompareSection
 from .landmark_section import LandmarkSection
 from .map_section import MapSection
 from .numbers import time_left
+from .report_section import ReportSection
 from .review_run import ReviewRun
 from .segment_section import SegmentSection
 from .transform_section import TransformSection
@@ -61,10 +61,10 @@ class ReviewPanel:
         self.segments = SegmentSection(ui, self._take_views)
         self.landmarks = LandmarkSection(ui, self._take_views)
         self.transform = TransformSection(ui, self._take_views)
+        self.report = ReportSection(ui, self._lend_views)
         self.batch = BatchSection(ui, self.open_case)
         ui.showLogButton.connect("clicked(bool)", lambda _on: self._toggle_log())
         ui.restoreButton.connect("clicked(bool)", lambda _on: self.restore_views())
-        ui.writeReportButton.connect("clicked(bool)", lambda _on: self.write_report())
         ui.logText.hide()
         self._say("")
         self._set_running(False)
@@ -209,6 +209,7 @@ class ReviewPanel:
         self._show_views_taken()
 
     def _close_overlays(self) -> None:
+        self.report.abandon()
         self.compare.close()
         self.maps.close()
         self.landmarks.close()
@@ -241,26 +242,21 @@ class ReviewPanel:
             else _("The review has not changed the views.")
         )
 
-    # ------------------------------------------------------------------ report and batch
+    def _lend_views(self) -> Callable[[], None]:
+        """Map and comparison go; what is given back shows them again."""
+        map_id, mode = self.maps.maps.value, self.compare.modes.value
+        self.maps.close()
+        self.compare.close()
 
-    def write_report(self) -> None:
-        """Report of the measurement that is shown, with the slice views as they are."""
-        from ..reports import write_measured
+        def give_back() -> None:
+            if map_id:
+                self.maps.pick(map_id)
+            if mode:
+                self.compare.pick(mode)
 
-        if self._outputs is None:
-            return
-        try:
-            paths = write_measured(
-                Path(self.ui.reportFolder.directory),
-                self._outputs.metrics,
-                self._outputs.provenance,
-                pictures=capture_slices(),
-            )
-        except DeepRegistrationError as error:
-            self.ui.reportLabel.setText(str(error))
-            return
-        link = paths[0].resolve().as_uri()
-        self.ui.reportLabel.setText(_("Written: {link}").format(link=f"<a href='{link}'>{paths[0].name}</a>"))
+        return give_back
+
+    # ------------------------------------------------------------------ batch
 
     def open_case(self, folder: Path) -> None:
         """Load a result of the command line and review it."""
@@ -339,7 +335,7 @@ class ReviewPanel:
         calm = _("Nothing stands out: no folding, and no structure or landmark got worse.") if outputs else ""
         self.ui.warningsLabel.setText("\n".join(warnings) or calm)
         self.ui.warningsLabel.setVisible(outputs is not None)
-        self.ui.writeReportButton.setEnabled(outputs is not None)
+        self.report.show(outputs, fixed)
 
     def _set_running(self, running: bool) -> None:
         ui = self.ui

@@ -15,30 +15,31 @@ from .screen_mix import slice_widget
 
 
 def capture_slices(title: str = "", caption: str = "", group: str = "") -> list[Picture]:
-    """One picture of each slice view of the present layout, drawn anew, with everything that lies over the slice.
+    """`capture_slice` of each slice view of the present layout; empty where it has none."""
+    return [capture_slice(node, title, caption, group) for node in shown_slices()]
+
+
+def capture_slice(
+    node: slicer.vtkMRMLSliceNode, title: str = "", caption: str = "", group: str = ""
+) -> Picture:
+    """A slice view that is on the screen (see `shown_slices`), drawn anew, with everything that lies over the slice.
 
     title     put before the direction of the slice: "Fade, axial"
-    caption   put before the place of the slice: "Axial slice at 12.5 mm"
-    group     heading under which the pictures stand together in a report
+    caption   put before the place of the slice: "At 12.5 mm"
+    group     heading under which pictures stand together in a report
 
-    Empty where the layout has no slice view. Raises OutputError where a view cannot be drawn.
+    Raises OutputError where the view cannot be drawn.
     """
-    pictures = []
-    for node in shown_slices():
-        widget = slice_widget(str(node.GetLayoutName()))
-        direction = str(node.GetOrientation())
-        if direction not in ("Axial", "Sagittal", "Coronal"):
-            direction = "Oblique"
-        place = f"{direction} slice at {node.GetSliceOffset():.1f} mm"
-        pictures.append(
-            Picture(
-                title=f"{title}, {direction.lower()}" if title else direction,
-                png=capture_view(widget.sliceView()),
-                caption=f"{caption} {place}".strip(),
-                group=group,
-            )
-        )
-    return pictures
+    widget = slice_widget(str(node.GetLayoutName()))
+    direction = str(node.GetOrientation())
+    if direction not in ("Axial", "Sagittal", "Coronal"):
+        direction = "Oblique"
+    return Picture(
+        title=f"{title}, {direction.lower()}" if title else direction,
+        png=capture_view(widget.sliceView()),
+        caption=f"{caption} At {node.GetSliceOffset():.1f} mm".strip(),
+        group=group,
+    )
 
 
 def shown_slices() -> list[slicer.vtkMRMLSliceNode]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -316,20 +317,40 @@ def test_second_measurement_replaces_the_first(review: Review, aligned: Any, sce
     assert scene.GetNumberOfNodes() == nodes
 
 
-def test_report_with_the_views(review: Review, aligned: Any, tmp_path: Path) -> None:
+def test_report_with_the_views(review: Review, aligned: Any, scene: Any, tmp_path: Path) -> None:
     review.ui.transformSelector.setCurrentNode(aligned.transform)
     review.measure()
-    review.pick(review.ui.mapBox, "Jacobian determinant")
+    review.pick(review.ui.mapBox, "Logarithm of the Jacobian determinant")
+    before = _state(scene)
     review.ui.reportFolder.directory = str(tmp_path)
     review.ui.writeReportButton.click()
+    assert not review.ui.writeReportButton.enabled
+    review.host.wait_until(lambda: not review.panel.report.running, PATIENCE)
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") >= 3 and "liver" in page
+    headings = ["As on the screen", "in squares", "Fixed minus moved", "Jacobian determinant", "Displacement"]
+    assert all(heading in page for heading in headings) and "liver" in page
+    pictures = re.findall(r"data:image/png;base64,([^\"]+)", page)
+    assert len(pictures) == 3 * 6 and any(len(set(pictures[k::3])) == 6 for k in range(3))
     assert json.loads((tmp_path / "report.json").read_text())["metrics"]["segments"]["liver"]["label"]
     assert (tmp_path / "report.csv").stat().st_size > 100
-    assert "report.html" in review.ui.reportLabel.text
+    assert "report.html" in review.ui.reportLabel.text and review.ui.writeReportButton.enabled
+    assert _state(scene) == before and review.ui.mapBox.currentText.startswith("Logarithm")
+
+
+def test_a_report_that_cannot_be_written_and_one_that_is_left(review: Review, aligned: Any, scene: Any) -> None:
+    review.ui.transformSelector.setCurrentNode(aligned.transform)
+    review.measure()
+    before = _state(scene)
     review.ui.reportFolder.directory = "/dev/null/nowhere"
     review.ui.writeReportButton.click()
+    review.host.wait_until(lambda: not review.panel.report.running, PATIENCE)
     assert review.ui.reportLabel.text.endswith(".") and "nowhere" in review.ui.reportLabel.text
+    assert _state(scene) == before
+    review.ui.writeReportButton.click()
+    review.host.process_events(0.2)
+    review.widget.parent.exit()
+    assert not review.panel.report.running and _state(scene) == before
+    review.widget.parent.enter()
 
 
 def test_many_results_and_a_double_click(review: Review, volumes: Any, tmp_path: Path, runner: Any) -> None:

@@ -63,7 +63,7 @@ def test_every_slice_view_is_taken(views: Any, striped: Any, tmp_path: Path, mon
     assert sorted(p.title for p in pictures) == ["Fade, axial", "Fade, coronal", "Fade, sagittal"]
     assert {p.group for p in pictures} == {"Fade"}
     axial = next(p for p in pictures if p.title == "Fade, axial")
-    assert axial.caption == "CT and MR. Axial slice at 20.0 mm"
+    assert axial.caption == "CT and MR. At 20.0 mm"
     for name, word in (("Red", "axial"), ("Yellow", "sagittal"), ("Green", "coronal")):
         taken = next(p for p in pictures if p.title.endswith(word))
         shown = screenshot.view(views.sliceWidget(name))
@@ -96,7 +96,7 @@ def test_only_the_views_of_the_layout_are_taken(views: Any, striped: Any, slicer
     views.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
     slicer_host.process_events()
     (only,) = capture_slices()
-    assert only.title == "Axial" and only.caption.startswith("Axial slice at ")
+    assert only.title == "Axial" and only.caption.startswith("At ")
     views.sliceWidget("Red").mrmlSliceNode().SetSliceToRASByNTP(0.1, 0.3, 1, 1, 0.1, 0, 5, 6, 7, 0)
     assert capture_slices("Now")[0].title == "Now, oblique"
     views.sliceWidget("Red").mrmlSliceNode().SetOrientationToAxial()
