@@ -321,6 +321,8 @@ def test_report_with_the_views(review: Review, aligned: Any, scene: Any, tmp_pat
     review.ui.transformSelector.setCurrentNode(aligned.transform)
     review.measure()
     review.pick(review.ui.mapBox, "Logarithm of the Jacobian determinant")
+    slicer.app.layoutManager().viewport().show()
+    review.host.process_events(0.15)
     before = _state(scene)
     review.ui.reportFolder.directory = str(tmp_path)
     review.ui.writeReportButton.click()
@@ -328,7 +330,7 @@ def test_report_with_the_views(review: Review, aligned: Any, scene: Any, tmp_pat
     review.host.wait_until(lambda: not review.panel.report.running, PATIENCE)
     page = (tmp_path / "report.html").read_text()
     headings = ["As on the screen", "in squares", "Fixed minus moved", "Jacobian determinant", "Displacement"]
-    assert all(heading in page for heading in headings) and "liver" in page
+    assert [heading for heading in headings if heading not in page] == [] and "liver" in page
     pictures = re.findall(r"data:image/png;base64,([^\"]+)", page)
     assert len(pictures) == 3 * 6 and any(len(set(pictures[k::3])) == 6 for k in range(3))
     assert json.loads((tmp_path / "report.json").read_text())["metrics"]["segments"]["liver"]["label"]
