@@ -132,8 +132,9 @@ def _state(scene: Any) -> list[Any]:
                     node.GetForegroundOpacity(), node.GetCompositing(), node.GetLinkedControl()))  # fmt: skip
     for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
         node = scene.GetNthNodeByClass(k, "vtkMRMLSliceNode")
-        seen = node.GetFieldOfView()[:2]  # the third is the thickness of a slice, which Slicer sets when it draws
-        out.append((node.GetOrientation(), round(node.GetSliceOffset(), 6), tuple(np.round(seen, 6))))
+        # the width follows the size of the view, and the third is the thickness of a slice, which Slicer sets
+        height = round(node.GetFieldOfView()[1], 6)
+        out.append((node.GetOrientation(), round(node.GetSliceOffset(), 6), height))
     return out
 
 
