@@ -27,7 +27,7 @@ from .form import ParameterForm
 from .models import ModelPicker
 from .numbers import fill_table, result_rows, time_left
 from .readiness import mark_unused, reason_against, sentence
-from .start import input_nodes, segments_shown
+from .start import SegmentNames, input_nodes
 from .torch_setup import install_torch, torch_is_installed
 from .watch import JobWatch
 
@@ -57,6 +57,7 @@ class AlignPanel:
         self._refreshing = False
         self._shown: tuple[str, str] | None = None  # method and preset whose settings the form shows
         self._shown_result: str | None = None
+        self._segments = SegmentNames()
         self.form = ParameterForm(ui.settingsContainer, self._settings_edited)
         self.methods = ChoiceList(ui.methodBox, self._method_picked)
         self.presets = ChoiceList(ui.presetBox, self._preset_picked)
@@ -302,7 +303,7 @@ class AlignPanel:
         elif self._shown != shown:
             self.form.set_base(spec, shown[1] or None)
         self._shown = shown
-        self.form.set_segments(segments_shown(nodes, spec))
+        self.form.set_segments(self._segments.of(nodes, spec))
         overrides = _read_values(parameters.values)
         if overrides != self.form.overrides():
             self.form.set_overrides(overrides)

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.segment_settings import SegmentMatrix, only_known
 from ..core.spec import MethodSpec, parameters_of
 from ..jobs import RunningJob, blocking
-from ..mrml.inputs import InputNodes, segment_names
+from ..mrml.inputs import InputNodes, names_in, segment_names
 from ..mrml.order import Order, write_order
 from .choices import known_method
 
@@ -31,9 +31,29 @@ def input_nodes(parameters: Any) -> InputNodes:
     )
 
 
-def segments_shown(nodes: InputNodes, spec: MethodSpec) -> tuple[str, ...]:
-    """The segments that settings of the method can be made for; none where it has no such settings."""
-    return segment_names(nodes) if any(p.segments for p in parameters_of(spec.parameters)) else ()
+class SegmentNames:
+    """The segments that settings of a method can be made for. The voxels of a label map are looked at only once, as
+    long as they stay the same."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, list[str]]] = {}
+
+    def of(self, nodes: InputNodes, spec: MethodSpec) -> tuple[str, ...]:
+        """None where the method has no such settings."""
+        if not any(p.segments for p in parameters_of(spec.parameters)):
+            return ()
+        return segment_names(nodes, self._names_in)
+
+    def _names_in(self, node: Any) -> list[str]:
+        if not node.IsA("vtkMRMLLabelMapVolumeNode") or node.GetImageData() is None:
+            return names_in(node)
+        # voxels that are written anew may change the time of any of the three
+        image = node.GetImageData()
+        scalars = image.GetPointData().GetScalars()
+        time = max(node.GetMTime(), image.GetMTime(), 0 if scalars is None else scalars.GetMTime())
+        if self._found.get(node.GetID(), (None,))[0] != time:
+            self._found = {node.GetID(): (time, names_in(node)), **dict(list(self._found.items())[:1])}
+        return self._found[node.GetID()][1]
 
 
 def _for_segments(values: Mapping[str, Any], nodes: InputNodes, spec: MethodSpec) -> dict[str, Any]:

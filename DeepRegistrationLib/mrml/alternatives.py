@@ -24,6 +24,7 @@ from .results import (
     provenance_of,
     put_under,
 )
+from .review_results import remove_review
 from .segments import label_image, segments_of
 from .transforms import transformed, voxel_centres
 from .volumes import image_from, image_matrix, oriented_image, resample, voxels
@@ -67,19 +68,22 @@ def choose(transform: slicer.vtkMRMLTransformNode, number: int) -> RegistrationN
     segments, Jacobian and inverse anew from it. Choosing 1 brings the best one back.
 
     Dice, landmark errors and all other numbers were measured of the best one, so the result has none while it holds
-    another; maps, series and points stay those of the best one. Everything is computed before anything is changed.
+    another, and what the last review of the transform added goes away; maps, series and points stay those of the
+    best one. Everything is computed before anything is changed.
     Raises InputError where a node that is needed has left the scene.
     """
     result = nodes_of_result(transform)
     if result is None or not 1 <= number <= len(result.alternatives):
         there = 0 if result is None else len(result.alternatives)
         raise InputError(f"Candidate {number} was chosen, but this result has {there}; choose one of them.")
-    moving = transform.GetNodeReference(MOVING_ROLE)
+    moving, before = transform.GetNodeReference(MOVING_ROLE), chosen(transform)
     if moving is None:
         raise InputError("The moving volume was removed from the scene, so no other candidate can be shown.")
     change = _Change(transform, result, result.alternatives[number - 1], moving)
     with modifying(transform):
         change.apply()
+        if number != before:
+            remove_review(transform)
         _record(transform, number)
     changed = nodes_of_result(transform)
     assert changed is not None

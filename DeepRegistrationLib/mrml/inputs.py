@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -103,7 +103,17 @@ class InputNodes:
         return self.fixed.GetScene() is not None and self.moving.GetScene() is not None
 
 
-def segment_names(nodes: InputNodes) -> tuple[str, ...]:
+def names_in(node: slicer.vtkMRMLNode) -> list[str]:
+    """Names of the segments of a segmentation or a label map, whose voxels are all looked at; [] where it is empty."""
+    try:
+        return [segment.name for segment in segments_of(node, "segmentation")]
+    except InputError:
+        return []
+
+
+def segment_names(
+    nodes: InputNodes, names_of: Callable[[slicer.vtkMRMLNode], list[str]] = names_in
+) -> tuple[str, ...]:
     """Names of the structures that both sides have, by models or else segments; or of the only side that has any."""
     sides = []
     for side in ("fixed", "moving"):
@@ -111,10 +121,7 @@ def segment_names(nodes: InputNodes) -> tuple[str, ...]:
         if models:
             sides.append([model.GetName() for model in models])
         elif node is not None:
-            try:
-                sides.append([segment.name for segment in segments_of(node, "segmentation")])
-            except InputError:
-                sides.append([])
+            sides.append(names_of(node))
     first, *others = sides or [[]]
     return tuple(dict.fromkeys(name for name in first if all(name in other for other in others)))
 

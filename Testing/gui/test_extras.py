@@ -213,3 +213,33 @@ def test_the_console_takes_settings_and_models_and_gives_everything(
     assert len(result.alternatives) == 3 and set(result.points) == {"fixed_correspondences", "moving_correspondences"}
     with pytest.raises(InputError, match="no segment 'livr'; did you mean 'liver'"):
         dr.register(*volumes, fixed_surfaces=liver, kernels={"livr": {"size": 1.5}}, **options)
+
+
+def test_label_maps_are_searched_once_as_long_as_they_stay(
+    volumes: Any, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from DeepRegistrationLib.gui import start
+    from DeepRegistrationLib.methods import registry
+    from DeepRegistrationLib.mrml.inputs import InputNodes, names_in
+
+    values = (slicer.util.arrayFromVolume(volumes[0]) > 500).astype(np.int16)
+    maps = [
+        slicer.util.addVolumeFromArray(values * k, nodeClassName="vtkMRMLLabelMapVolumeNode", name=f"L{k}")
+        for k in (3, 3)
+    ]
+    looked: list[Any] = []
+    monkeypatch.setattr(start, "names_in", lambda node: (looked.append(node), names_in(node))[1])
+    names, spec = start.SegmentNames(), registry()["extras-for-tests"]
+    nodes = InputNodes(*volumes, fixed_segmentation=maps[0], moving_segmentation=maps[1])
+    first = names.of(nodes, spec)
+    assert len(first) == 1
+    for _ in range(3):
+        assert names.of(nodes, spec) == first
+    assert looked == maps
+    slicer.util.updateVolumeFromArray(maps[1], values * 8)
+    assert names_in(maps[1]) != list(first)
+    assert names.of(nodes, spec) == () and len(looked) == 3
+    assert names.of(nodes, SimpleNamespace(parameters=registry()["ngf-affine"].parameters)) == ()
+    assert len(looked) == 3
