@@ -52,7 +52,9 @@ class SegmentNames:
         scalars = image.GetPointData().GetScalars()
         time = max(node.GetMTime(), image.GetMTime(), 0 if scalars is None else scalars.GetMTime())
         if self._found.get(node.GetID(), (None,))[0] != time:
-            self._found = {node.GetID(): (time, names_in(node)), **dict(list(self._found.items())[:1])}
+            # one for each side is enough
+            others = [item for item in self._found.items() if item[0] != node.GetID()]
+            self._found = dict([(node.GetID(), (time, names_in(node))), *others[:1]])
         return self._found[node.GetID()][1]
 
 
