@@ -38,7 +38,11 @@ def ngf_distance(
 
 
 def ngf_objective(
-    fixed: torch.Tensor, weight: torch.Tensor, spacing: Sequence[float], moving_eta: float | torch.Tensor
+    fixed: torch.Tensor,
+    weight: torch.Tensor,
+    spacing: Sequence[float],
+    moving_eta: float | torch.Tensor,
+    share: float = 1.0,
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """The normalised form for searching transforms: the work on the fixed image is done once.
 
@@ -49,8 +53,9 @@ def ngf_objective(
 
     fixed (C, [Z,] Y, X), weight (1, [Z,] Y, X); `w` passed later is multiplied with `weight`
     moving_eta     edge level of the moving image, intensity per mm
+    share          of the mean gradient that the edge level of the fixed image is
     """
-    eta = edge_level(spatial_gradient(fixed, spacing), weight)
+    eta = edge_level(spatial_gradient(fixed, spacing), weight, share)
     n_fixed = normalised_gradient(fixed, spacing, eta)
     energy = n_fixed.square().sum(dim=0).square()
 

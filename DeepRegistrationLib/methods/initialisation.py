@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..core.context import Context
     from ..core.problem import RegistrationProblem
     from ..core.transform import Transform
+    from ..optim.global_search import Found, SearchSettings
     from ..optim.linear_engine import Objective
     from ..optim.linear_images import Scan
     from ..optim.linear_registration import LinearRegistration, LinearSettings, MakeObjective
@@ -24,6 +25,7 @@ INITIALISATIONS = Choice(
         "moments": "Centres and main axes of the anatomy on each other",
         "rigid": "Automatic: move and turn",
         "affine": "Automatic: move, turn and stretch",
+        "global": "Automatic: look in every orientation (slower)",
         "landmarks": "From the landmarks",
         "given": "The initial transform that was chosen",
     }
@@ -37,6 +39,11 @@ SIMILARITIES = Choice(
         "mi": "Mutual information (any kinds of scan)",
     }
 )
+
+#: share of the mean gradient that still counts as an edge where all orientations are compared
+_FAINT = 0.1
+#: a second answer with this share of the best one's score is worth a word
+_NEARLY = 0.97
 
 
 def prealign(
@@ -63,11 +70,13 @@ def prealign(
         return problem.initial_transform
     if how == "landmarks":
         return _from_landmarks(problem)
+    if how == "global":
+        context.progress.update(0.0, "Looking in every orientation")
+        return find_everywhere(problem, context)[0].transform
     from ..optim.linear_registration import LinearSettings
 
     context.progress.update(0.0, "Aligning roughly")
-    # a start, which what follows refines: fewer voxels and steps than where the outcome is the answer
-    settings = LinearSettings(kind="rigid" if how == "rigid" else "affine", iterations=25, voxels=65_000)
+    settings = LinearSettings(kind="rigid" if how == "rigid" else "affine")
     similarity = similarity or automatic_similarity(problem)
     registration = linear_registration(problem, settings, similarity, context)
     if how == "centres":
@@ -82,6 +91,56 @@ def prealign(
         )
         return registration.centres()
     return outcome.transform
+
+
+def find_everywhere(
+    problem: RegistrationProblem,
+    context: Context,
+    settings: SearchSettings | None = None,
+    similarity: str = "ngf",
+    spacing: float | None = None,
+) -> list[Found]:
+    """The best rigid placements of all orientations and positions, best first; at least one.
+
+    The rigid part of `problem.initial_transform` (the centres where None) is one of those tried. Where no placement
+    matches it is the answer, with a score of 0.
+
+    settings    how far and finely to look; None takes the defaults
+    similarity  one of SIMILARITIES that the best are refined and put in order by
+    spacing     mm, finest working spacing; None chooses
+
+    A doubtful answer is said in `context.messages`.
+    """
+    import torch
+
+    from ..optim.global_search import Found, GlobalSearch, SearchSettings
+    from ..optim.linear_landmarks import fit_points
+    from ..optim.linear_registration import LinearRegistration, LinearSettings
+
+    settings = settings or SearchSettings()
+    if similarity == "mi":
+        # its values differ by so little that any reward of the overlap would outweigh them
+        settings = replace(settings, overlap_reward=0.0)
+    linear = LinearSettings(kind="rigid", spacing=spacing, search=False, iterations=settings.iterations)
+    # the edges of soft tissue, which tell a head from a head upside down, are weak beside those of bone and skin
+    registration = LinearRegistration(problem, linear, objective_maker(similarity, _FAINT), context.progress)
+    start = registration.centres()
+    if problem.initial_transform is not None:
+        corners = torch.as_tensor(problem.fixed.grid.corners)
+        start = fit_points(corners.numpy(), problem.initial_transform.apply(corners).numpy(), "rigid")
+    found = GlobalSearch(registration, settings, context.generator()).run(start)
+    if not found or not found[0].score > 0:
+        context.messages.append(
+            "No orientation was found in which the scans match, so they were left as they were at the start; "
+            "check them, or give landmarks."
+        )
+        return [Found(start, 0.0, 0.0, 0.0, 0.0)]
+    if len(found) > 1 and found[1].score > _NEARLY * found[0].score:
+        context.messages.append(
+            f"Another placement, turned by {found[1].degrees:.0f} instead of {found[0].degrees:.0f} degrees, matches "
+            "nearly as well; look at the result before using it."
+        )
+    return found
 
 
 def automatic_similarity(problem: RegistrationProblem) -> str:
@@ -106,8 +165,11 @@ def linear_registration(
     return LinearRegistration(problem, settings, objective_maker(similarity), context.progress)
 
 
-def objective_maker(similarity: str) -> MakeObjective:
-    """What is made small in a linear registration, by id of SIMILARITIES."""
+def objective_maker(similarity: str, share: float = 1.0) -> MakeObjective:
+    """What is made small in a linear registration, by id of SIMILARITIES.
+
+    share  of the mean gradient below which edges count as noise
+    """
     from ..losses.lncc import lncc_objective
     from ..losses.mutual_information import nmi_objective
     from ..losses.ngf import ngf_objective
@@ -119,8 +181,8 @@ def objective_maker(similarity: str) -> MakeObjective:
             return lncc_objective(fixed.values, fixed.weight)
         if similarity == "mi":
             return nmi_objective(fixed.values, fixed.weight)
-        eta = edge_level(spatial_gradient(moving.values, moving.grid.spacing), moving.weight)
-        return ngf_objective(fixed.values, fixed.weight, fixed.grid.spacing, eta)
+        eta = edge_level(spatial_gradient(moving.values, moving.grid.spacing), moving.weight, share)
+        return ngf_objective(fixed.values, fixed.weight, fixed.grid.spacing, eta, share)
 
     return make
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..core.result import RegistrationResult
 
 #: share of the progress bar that a pre-alignment gets, by kind; the others are immediate
-_PREALIGN_SHARES = {"moments": 0.05, "rigid": 0.15, "affine": 0.15}
+_PREALIGN_SHARES = {"moments": 0.05, "rigid": 0.15, "affine": 0.15, "global": 0.3}
 _IMMEDIATE = 0.01
 
 

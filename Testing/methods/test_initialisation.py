@@ -52,6 +52,17 @@ def test_automatic_starts_find_a_head_far_away(far: phantoms.PhantomCase, how: s
     assert far.errors(found).mean() < 2.0
 
 
+def test_the_global_start_finds_a_head_upside_down(far: phantoms.PhantomCase) -> None:
+    over = Affine.about((0, 0, 0), np.diag([1.0, -1.0, -1.0]) @ turn(40), (10, 20, -15))
+    head = grid((44, 52, 46), 5.0)
+    known = phantoms.brain(head, head, motion_mm=0.0, contrast=("T1", "T2"), placement=over)
+    bare = replace(known.problem, fixed_mask=None, moving_mask=None)
+    found = prealign(bare, "global", context())
+    assert found is not None
+    assert known.errors(Affine.identity(3)).mean() > 80
+    assert known.errors(found).mean() < 2.0
+
+
 @pytest.mark.parametrize("how", ["centres", "moments"])
 def test_coarse_starts_come_near(far: phantoms.PhantomCase, how: str) -> None:
     found = prealign(far.problem, how, context())
@@ -133,6 +144,6 @@ def test_the_list_of_starts_needs_no_torch() -> None:
         "import DeepRegistrationLib.methods.rigid.ngf_affine; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert {"none", "centres", "moments", "rigid", "affine", "landmarks", "given"} == set(
+    assert {"none", "centres", "moments", "rigid", "affine", "global", "landmarks", "given"} == set(
         INITIALISATIONS.titles
     )
