@@ -31,13 +31,30 @@ def result_rows(metrics: Mapping[str, Any], provenance: Mapping[str, Any] | None
         rows.append((_("Folding (%)"), "", _number(deformation.get("folding_percent"), 4)))
         rows.append((_("Displacement, mean (mm)"), "", _number(deformation.get("displacement_mean_mm"), 1)))
     told = {} if (provenance or {}).get("chosen_alternative") else (provenance or {}).get("tables") or {}
-    for name, value in told.items():  # of the best of several candidates
-        if value is not None:
-            rows.append((name[:1].upper() + name[1:], "", f"{float(value):.4g}"))
+    rows += _told(told)  # of the best of several candidates
     seconds = (provenance or {}).get("seconds")
     if seconds is not None:
         rows.append((_("Time (s)"), "", _number(seconds, 1)))
     return rows
+
+
+def _told(numbers: Mapping[str, Any]) -> list[Row]:
+    """What the method itself measured; a "... before" and its "... after" share a row."""
+    rows = []
+    for name, value in numbers.items():
+        partner = name.replace(" before", " after", 1)
+        if " after" in name and name.replace(" after", " before", 1) in numbers:
+            continue
+        title, texts = name, ("", _short(value))
+        if partner != name and partner in numbers:
+            title, texts = name.replace(" before", "", 1), (_short(value), _short(numbers[partner]))
+        if any(texts):
+            rows.append((title[:1].upper() + title[1:], *texts))
+    return rows
+
+
+def _short(value: Any) -> str:
+    return "" if value is None else f"{float(value):.4g}"
 
 
 def fill_table(table: qt.QTableWidget, rows: list[Row]) -> None:

@@ -117,6 +117,7 @@ _OF_METHODS = (
         "Metamorphosis",
         "The moving scan on its way to the fixed one, step by step.",
     ),
+    _picture("path", "Along the path", "The moving scan after each piece of the way to the fixed one."),
     _picture("images", "Intermediate images", "The moving scan on its way to the fixed one, step by step."),
     _of_method("mask", "Lesion mask", "Where intensities may change: 0 nowhere, 1 fully.", (0.0, 1.0)),
     _of_method("mask_start", "Lesion mask at the start", "Where intensities may change at first.", (0.0, 1.0)),

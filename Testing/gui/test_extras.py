@@ -243,3 +243,24 @@ def test_label_maps_are_searched_once_as_long_as_they_stay(
     assert names.of(nodes, spec) == () and len(looked) == 3
     assert names.of(nodes, SimpleNamespace(parameters=registry()["ngf-affine"].parameters)) == ()
     assert len(looked) == 3
+
+
+def test_numbers_of_the_method_stand_before_and_after(slicer_host: Any) -> None:
+    from DeepRegistrationLib.gui.numbers import result_rows
+
+    tables = {
+        "distance between anatomies": 12.3456,
+        "score before": 0.25,
+        "score after": 0.5,
+        "surface distance before, liver (mm)": 9.0,
+        "surface distance after, liver (mm)": None,
+        "nothing": None,
+        "left after all": 3.0,
+    }
+    assert result_rows({}, {"tables": tables}) == [
+        ("Distance between anatomies", "", "12.35"),
+        ("Score", "0.25", "0.5"),
+        ("Surface distance, liver (mm)", "9", ""),
+        ("Left after all", "", "3"),
+    ]
+    assert result_rows({}, {"tables": tables, "chosen_alternative": 2}) == []
