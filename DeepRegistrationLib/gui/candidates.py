@@ -10,7 +10,8 @@ from slicer.i18n import tr as _
 
 from ..mrml.alternatives import Candidate
 
-_HIGHEST = 220  # pixels
+# pixels
+_HIGHEST, _SCROLL_BAR = 220, 22
 
 
 class CandidateList:
@@ -54,7 +55,7 @@ class CandidateList:
                 table.setItem(r, c, item)
         table.resizeColumnsToContents()
         table.resizeRowsToContents()
-        height = table.horizontalHeader().height + 6 + sum(table.rowHeight(r) for r in range(len(candidates)))
+        height = table.horizontalHeader().height + _SCROLL_BAR + sum(table.rowHeight(r) for r in range(len(candidates)))
         table.setFixedHeight(min(height, _HIGHEST))
 
     def _selected(self) -> None:
