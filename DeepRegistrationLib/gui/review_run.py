@@ -131,6 +131,7 @@ class ReviewRun:
 
     def _end(self, word: Callable[[Listener], None]) -> None:
         listener, self._listener = self._listener, None
-        self._folder.remove()
         if listener is not None:
             word(listener)
+        # what is left behind where this fails or the application ends is removed by a later job
+        Steps(self._folder.removal(), lambda _text: None, lambda _value: None, lambda _error: None)

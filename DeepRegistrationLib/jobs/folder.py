@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,15 @@ class JobFolder:
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def removal(self) -> Generator[str, None, None]:
+        """`remove`, yielding after every file: the disk takes its time with large ones."""
+        for path in sorted(self.path.rglob("*"), reverse=True):
+            if not path.is_dir():
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                yield "Tidying up"
+        self.remove()
 
 
 def task_of(problem: Mapping[str, Any]) -> str:

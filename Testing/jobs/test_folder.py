@@ -108,3 +108,14 @@ def test_remove(tmp_path):
     folder.write_problem({"method": "m", "inputs": {}})
     folder.remove()
     assert not folder.path.exists()
+
+
+def test_a_folder_can_go_file_by_file(tmp_path):
+    folder = JobFolder.create(tmp_path)
+    (folder.path / "results" / "deep").mkdir(parents=True, exist_ok=True)
+    for name in ("results/moved.nrrd", "results/deep/x", "log.txt"):
+        (folder.path / name).write_text("x")
+    count = sum(path.is_file() for path in folder.path.rglob("*"))
+    assert len(list(folder.removal())) == count >= 3
+    assert not folder.path.exists()
+    assert list(folder.removal()) == []
