@@ -1,5 +1,5 @@
-"""Claim: the panel reviews a pair of 256^3 voxels with twelve structures in under 30 s on two cores, and Slicer's window
-never waits longer than 0.2 s meanwhile; the table over 50 results is there in seconds.
+"""Claim: the panel reviews a pair of 256^3 voxels with twelve structures in under 30 s on two cores, and Slicer's
+window never waits longer than 0.2 s meanwhile; the table over 50 results is there in seconds.
 
 A timer that should tick every 5 ms runs beside it: its longest gap is what a user feels.
 

@@ -321,9 +321,13 @@ SPEC = MethodSpec(
             "brain-mr",
             "Brain (MR)",
             {
-                "smoothness": 0.4, "mind_weight": 0.5, "intensity_weight": 1.0, "intensity_radius": 2,
-                "iterations": 30, "coarse_iterations": 15,
-            },  # fmt: skip
+                "smoothness": 0.4,
+                "mind_weight": 0.5,
+                "intensity_weight": 1.0,
+                "intensity_radius": 2,
+                "iterations": 30,
+                "coarse_iterations": 15,
+            },
         ),
         Preset("abdomen-ct", "Abdomen (CT)", {"spacing": 2.0, **_CT_BODY}),
         Preset(
