@@ -10,7 +10,11 @@ import numpy as np
 import SimpleITK as sitk
 
 SHAPE = (16, 18, 20)
-MATRIX = np.array([[-1.5, 0, 0, 20.0], [0, -1.2, 0.4, 15.0], [0, 0.4, 1.2, -12.0], [0, 0, 0, 1.0]])
+#: index to RAS, turned about two axes: neither it nor its inverse is symmetric
+TURNED = np.array([[0.94, -0.33, -0.09], [0.34, 0.91, 0.24], [0.0, -0.26, 0.97]])
+MATRIX = np.eye(4)
+MATRIX[:3, :3] = TURNED * (-1.5, -1.2, 1.3)
+MATRIX[:3, 3] = (20.0, 15.0, -12.0)
 PLACED = np.array([[0.8, -0.6, 0, 4.0], [0.6, 0.8, 0, -3.0], [0, 0, 1, 7.0], [0, 0, 0, 1]])
 POINTS = np.array([[1.0, 2.0, 3.0], [-4.0, 8.5, 2.0], [0.0, 0.5, -7.0]])
 SCORES = [{"similarity": 0.9, "overlap": 0.75}, {"similarity": 0.5}, {"similarity": 0.25, "overlap": 0.5}]
