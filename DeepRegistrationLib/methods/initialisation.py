@@ -97,7 +97,8 @@ def find_everywhere(
     problem: RegistrationProblem,
     context: Context,
     settings: SearchSettings | None = None,
-    similarity: str = "ngf",
+    *,
+    edges_only: bool = False,
     spacing: float | None = None,
 ) -> list[Found]:
     """The best rigid placements of all orientations and positions, best first; at least one.
@@ -106,7 +107,7 @@ def find_everywhere(
     matches it is the answer, with a score of 0.
 
     settings    how far and finely to look; None takes the defaults
-    similarity  one of SIMILARITIES that the best are refined and put in order by
+    edges_only  do not correct the answers by mutual information where `automatic_similarity` is that
     spacing     mm, finest working spacing; None chooses
 
     A doubtful answer is said in `context.messages`.
@@ -118,17 +119,18 @@ def find_everywhere(
     from ..optim.linear_registration import LinearRegistration, LinearSettings
 
     settings = settings or SearchSettings()
-    if similarity == "mi":
-        # its values differ by so little that any reward of the overlap would outweigh them
-        settings = replace(settings, overlap_reward=0.0)
     linear = LinearSettings(kind="rigid", spacing=spacing, search=False, iterations=settings.iterations)
     # the edges of soft tissue, which tell a head from a head upside down, are weak beside those of bone and skin
-    registration = LinearRegistration(problem, linear, objective_maker(similarity, _FAINT), context.progress)
+    registration = LinearRegistration(problem, linear, objective_maker("ngf", _FAINT), context.progress)
+    second = None
+    if not edges_only and automatic_similarity(problem) == "mi":
+        alone = replace(linear, levels=1)
+        second = LinearRegistration(problem, alone, objective_maker("mi"), context.progress.part(0.1, 0.1))
     start = registration.centres()
     if problem.initial_transform is not None:
         corners = torch.as_tensor(problem.fixed.grid.corners)
         start = fit_points(corners.numpy(), problem.initial_transform.apply(corners).numpy(), "rigid")
-    found = GlobalSearch(registration, settings, context.generator()).run(start)
+    found = GlobalSearch(registration, settings, context.generator(), second).run(start)
     if not found or not found[0].score > 0:
         context.messages.append(
             "No orientation was found in which the scans match, so they were left as they were at the start; "

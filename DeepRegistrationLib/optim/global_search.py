@@ -11,7 +11,8 @@ shifts between voxels; and the final order is that of the full working resolutio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,15 +20,20 @@ import torch
 from ..ops.gradients import spatial_gradient
 from ..ops.ngf import edge_level, normalised_gradient
 from ..transforms import Affine
-from .linear_engine import OVERLAP_REWARD, Stage, descend
+from .linear_engine import Stage, descend
 from .linear_images import first_moments
 from .linear_registration import LEAST_OVERLAP, LinearRegistration
 from .rotations import Matrices, angles_between, nearby_rotations, spread_rotations
 from .shift_search import Pose, ShiftSearch
 
+if TYPE_CHECKING:
+    from .linear_registration import _Scale as Scale
+
 #: poses closer than this, as a share of the anatomy's radius, are one answer
 _APART = 0.25
 _ROUGH_ITERATIONS = 15
+#: share of its score that the first objective gives up for the second
+_AGREED = 0.95
 #: scores that differ less than this after the descent are equal
 _TIE = 0.001
 
@@ -47,7 +53,6 @@ class SearchSettings:
     tries          rotations near each kept pose, at the coarsest spacing and the next
     results        poses that come back at most
     iterations     of the descents
-    overlap_reward power of the overlap in the score of the descents
     """
 
     rotations: int | None = None
@@ -60,7 +65,6 @@ class SearchSettings:
     tries: tuple[int, int] = (5, 2)
     results: int = 3
     iterations: int = 40
-    overlap_reward: float = OVERLAP_REWARD
 
 
 @dataclass(frozen=True)
@@ -113,13 +117,20 @@ class GlobalSearch:
     """One search; `run` does it.
 
     registration  the two scans at the working spacings of a linear registration and its objective: at least two
-                  levels; the search works on the second finest, the descents on the two finest
+                  levels; the descents work on the two finest
+    second        the same scans with another objective, at one level or more, by which the answers are corrected as
+                  far as `registration` allows; None for none
     """
 
     def __init__(
-        self, registration: LinearRegistration, settings: SearchSettings, generator: torch.Generator
+        self,
+        registration: LinearRegistration,
+        settings: SearchSettings,
+        generator: torch.Generator,
+        second: LinearRegistration | None = None,
     ) -> None:
         self.registration, self.settings, self.generator = registration, settings, generator
+        self.second = second
         self.progress = registration.progress
         flat = registration.problem.dimension == 2
         self.rotations = settings.rotations or (180 if flat else 1000)
@@ -188,9 +199,12 @@ class GlobalSearch:
         coarse, fine = self.registration.scales[-2:]
         eye = torch.eye(len(self.centre) + 1, dtype=torch.float64)
         possible = [given] if coarse.stage(given).overlap(eye) >= LEAST_OVERLAP else []
-        rough = self._descended(-2, [*possible, *starts], _ROUGH_ITERATIONS, 0.7, 0.15)
+        rough = self._descended(coarse, [*possible, *starts], _ROUGH_ITERATIONS, 0.7, 0.15)
         rough = distinct(rough, _APART * self.distance.radius, self.settings.results, self.distance, _TIE)
-        sharp = self._descended(-1, [p.transform for p in rough], self.settings.iterations, 0.85, 0.14)
+        share = 0.14 if self.second is None else 0.07
+        sharp = self._descended(fine, [p.transform for p in rough], self.settings.iterations, 0.85, share)
+        if self.second is not None:
+            sharp = self._corrected(sharp, self.second.scales[-1], fine)
         sharp = distinct(sharp, _APART * self.distance.radius, self.settings.results, self.distance, _TIE)
         self.progress.update(1.0)
         return [
@@ -205,15 +219,15 @@ class GlobalSearch:
         ]
 
     def _descended(
-        self, level: int, starts: Sequence[Affine], iterations: int, begun: float, share: float
+        self, scale: Scale, starts: Sequence[Affine], iterations: int, begun: float, share: float
     ) -> list[Pose]:
-        """Where the objective of one of the registration's levels leads from each start, and its score there."""
+        """Where the objective of `scale` leads from each start, and its score there."""
         rigid = self.registration.model("rigid")
         eye = torch.eye(len(self.centre) + 1, dtype=torch.float64)
         out = []
         for k, start in enumerate(starts):
             part = share / len(starts)
-            stage = replace(self.registration.scales[level].stage(start), reward=self.settings.overlap_reward)
+            stage = scale.stage(start)
             report = self._iterations(begun + k * part, part / iterations)
             result = descend(
                 stage,
@@ -227,6 +241,17 @@ class GlobalSearch:
             linear = rigid.homogeneous(torch.as_tensor(result.parameters))
             moved = start.after(Affine.from_homogeneous(linear.numpy()))
             out.append(Pose(moved, 1 - result.value, stage.overlap(linear)))
+        return out
+
+    def _corrected(self, poses: Sequence[Pose], second: Scale, first: Scale) -> list[Pose]:
+        """Where the second objective leads from each pose, unless the first one speaks against it."""
+        eye = torch.eye(len(self.centre) + 1, dtype=torch.float64)
+        moved = self._descended(second, [p.transform for p in poses], self.settings.iterations, 0.92, 0.07)
+        out = []
+        for before, after in zip(poses, moved, strict=True):
+            with torch.no_grad():
+                score, share = (float(v) for v in first.stage(after.transform).score(eye))
+            out.append(Pose(after.transform, score, share) if score > _AGREED * before.score else before)
         return out
 
     def _edges(self, stage: Stage) -> float:

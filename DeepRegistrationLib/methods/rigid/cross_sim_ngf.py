@@ -8,8 +8,8 @@ refined by gradient descent. Several answers come back, since a nearly symmetric
 
 Öfverstedt, Lindblad, Sladoje, Cross-Sim-NGF: FFT-based global rigid multimodal alignment of image volumes using
 normalized gradient fields, WBIR 2022, doi:10.48550/arXiv.2110.10156. Differs from the paper: rotations spread evenly,
-the level of noise taken from the scan, working spacings in mm, and a descent between voxels at the end (see
-`optim.global_search`), which may compare by mutual information.
+the level of noise taken from the scan, working spacings in mm, a small reward for overlap, and a descent between voxels
+at the end (see `optim.global_search`), which beside a CT also looks at mutual information.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated
 
 from ...core.spec import Advanced, Capability, Choice, Help, MethodSpec, Need, Preset, Range, Title, Unit
-from ..initialisation import INITIALISATIONS, SIMILARITIES, find_everywhere
+from ..initialisation import INITIALISATIONS, find_everywhere
 
 if TYPE_CHECKING:
     from ...core.context import Context
@@ -56,12 +56,12 @@ class Parameters:
     answers: Annotated[
         int, Range(1, 10, 1), Title("Answers"), Help("How many different alignments to come back with at most.")
     ] = 3
-    similarity: Annotated[
-        str,
-        SIMILARITIES,
-        Title("Refined by"),
-        Help("What the best alignments are refined and put in order by; the search itself compares edges."),
-    ] = "ngf"
+    edges_only: Annotated[
+        bool,
+        Title("Edges only"),
+        Help("Off: beside a CT the answers are corrected by mutual information, as far as the edges still match."),
+        Advanced(),
+    ] = False
     rotations: Annotated[
         int | None,
         Range(10, 20_000, 500),
@@ -88,7 +88,8 @@ class Parameters:
 def run(problem: RegistrationProblem, parameters: Parameters, context: Context) -> RegistrationResult:
     """T best by score, its exact inverse, and the best different answers as `alternatives`.
 
-    Scores: "match", the similarity of the refinement times a small power of the overlap; "edges", the mean squared
+    Scores: "match", the cosine between the edges times a small power of the overlap, by which the answers are in
+    order; "edges", the mean squared
     similarity of edges; "overlap", the share of the fixed anatomy that meets moving data.
     """
     from ...core.result import Alternative, RegistrationResult
@@ -101,7 +102,9 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
         squared=parameters.squared,
         results=parameters.answers,
     )
-    found = find_everywhere(problem, context, settings, parameters.similarity, parameters.spacing)
+    found = find_everywhere(
+        problem, context, settings, edges_only=parameters.edges_only, spacing=parameters.spacing
+    )
     alternatives = [
         Alternative(
             f.transform,
