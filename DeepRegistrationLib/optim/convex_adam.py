@@ -76,6 +76,10 @@ class Features:
             pooled(self.known[None], factor)[0],
         )
 
+    def contrast(self) -> float:
+        """Variance within a scan, summed over the channels: half the squared distance of two cells at random."""
+        return float(sum(f.flatten(1).var(dim=1).sum() for f in (self.fixed, self.moving))) / 2
+
     def term(self, weight: float, knots: float) -> FeatureTerm:
         every = sublattice(self.fixed.shape[1:], STRIDE, knots)
         return FeatureTerm(self.fixed, self.moving, self.trust, self.known, STRIDE, weight, every)
@@ -95,10 +99,13 @@ def deform(
     fuse    makes learned features, which know the labels, of the MIND features; the search then looks at these alone
     """
     progress.update(0.0, "Computing features")
-    features = mind_features(pair, settings)
+    features, balance = mind_features(pair, settings), 1.0
     if fuse is not None:
         progress.update(0.1, "Mixing features of image and segmentations")
-        features = fuse(features)
+        mind, features = features, fuse(features)
+        # smoothness is weighed against the contrast of MIND
+        balance = mind.contrast() / max(features.contrast(), 1e-12)
+        del mind
     progress.update(0.15, "Searching large motion")
     start = search(features, settings, labels if fuse is None else None)
     progress.update(0.3, "Searching large motion")
@@ -120,10 +127,10 @@ def deform(
 
     # knots far apart first: outliers of the search are talked out of by what lies around them
     for name, wider, share in (("stiff", 4 * knots, (0.3, 0.37)), ("coarse", 2 * knots, (0.37, 0.5))):
-        terms = [features.term(1.0, wider)]
+        terms = [features.term(balance, wider)]
         count = settings.coarse_iterations
         spline = refine(name, spline.refined(wider), terms, count, progress.part(*share))
-    fine = [] if settings.mind_weight == 0 else [features.term(settings.mind_weight, knots)]
+    fine = [] if settings.mind_weight == 0 else [features.term(balance * settings.mind_weight, knots)]
     if settings.intensity_weight > 0:
         fine.append(_intensity_term(pair, settings))
     spline = refine("fine", spline.refined(knots), fine, settings.iterations, progress.part(0.5, 1.0))
