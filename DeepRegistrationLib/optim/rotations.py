@@ -69,7 +69,7 @@ def covering_count(degrees: float, dimension: int) -> int:
     """
     w = math.radians(min(max(degrees, 0.1), 180.0))
     share = w / math.pi if dimension == 2 else (w - math.sin(w)) / math.pi
-    return math.ceil((1.0 if dimension == 2 else _THICKNESS) / share)
+    return math.ceil((1.0 if dimension == 2 else _THICKNESS) / share - 1e-9)
 
 
 def _planar(angles: NDArray[np.float64]) -> Matrices:
