@@ -115,7 +115,7 @@ class Parameters:
         Title("Blur"),
         Help("Both scans are smoothed by a Gaussian of this width at every level."),
         Advanced(),
-    ] = 0.7
+    ] = 1.0
     radius: Annotated[
         int,
         Range(1, 20),
