@@ -140,7 +140,8 @@ def train_fusion(
     adam = torch.optim.Adam(network.parameters(), lr=training.step)
     weights = class_weights(cases)
     losses: list[float] = []
-    said = json.dumps({"settings": settings.as_card(), "training": asdict(training), "cases": [c.name for c in cases]})
+    own = {**settings.as_card(), "segments": settings.titles}  # what else a segment may be called does not matter
+    said = json.dumps({"settings": own, "training": asdict(training), "cases": [c.name for c in cases]})
     if checkpoint is not None and checkpoint.exists():
         losses = _resume(network, adam, checkpoint, said)
     for step in range(len(losses), training.steps):

@@ -64,6 +64,7 @@ def trained_without(organ: int, work: Path | None) -> FeatureFusion:
     return network
 
 
+@torch.no_grad()
 def scores(case: Pair, whole: FeatureFusion, partly: FeatureFusion) -> dict[str, Score]:
     """By what was compared. whole, partly: networks for all organs, and for those besides LEFT_OUT."""
     both = (case.fixed, case.moving)
@@ -131,8 +132,7 @@ def main() -> int:
     whole, partly = shipped(), trained_without(LEFT_OUT, args.work)
     found: dict[str, list[Score]] = {}
     for fixed, moving in head_neck.benchmark_pairs():
-        with torch.no_grad():
-            of_pair = scores(head_neck.pair(fixed, moving, ORGANS, args.errors), whole, partly)
+        of_pair = scores(head_neck.pair(fixed, moving, ORGANS, args.errors), whole, partly)
         for name, score in of_pair.items():
             found.setdefault(name, []).append(score)
         print(fixed, moving, {name: round(s.mean(ORGANS), 3) for name, s in of_pair.items()}, flush=True)
