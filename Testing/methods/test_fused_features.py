@@ -23,6 +23,7 @@ from DeepRegistrationLib.methods.pipeline import register_problem
 from DeepRegistrationLib.networks.feature_fusion import FeatureFusion
 from DeepRegistrationLib.networks.fusion_settings import FusionSettings
 from DeepRegistrationLib.ops.box import box_mean
+from DeepRegistrationLib.optim.convex_adam import Features
 from DeepRegistrationLib.transforms import DisplacementField
 
 GRID = Grid((34, 36, 32), (3.0, 3.0, 3.0), (-50.0, 20.0, 7.0))
@@ -196,6 +197,21 @@ def test_the_models_resolution_is_worked_with(models: Path) -> None:
     assert (own.intensity_minimum, own.intensity_maximum, own.smoothness) == (-50.0, 80.0, 1.5)
     # a resolution made coarser for want of memory stays
     assert fusion.adapted(SPEC.make_parameters(None, {"spacing": 6.0})).spacing == 6.0
+
+
+def test_contrast_is_half_the_squared_distance_of_two_cells_at_random() -> None:
+    g = torch.Generator().manual_seed(0)
+    fixed, moving = 3 + 2 * torch.rand(5, 6, 7, 8, generator=g), torch.rand(5, 6, 7, 8, generator=g)
+    ones = torch.ones(6, 7, 8)
+    features = Features(fixed, moving, ones, ones)
+    halves = []
+    for values in (fixed.flatten(1), moving.flatten(1)):
+        apart = (values[:, :, None] - values[:, None, :]).square().sum(dim=0)
+        n = len(apart)
+        halves.append(float(apart.sum()) / (n * (n - 1)) / 2)
+    assert features.contrast() == pytest.approx(sum(halves) / 2, rel=1e-4)
+    stretched = Features(3 * fixed, 3 * moving, ones, ones)
+    assert stretched.contrast() == pytest.approx(9 * features.contrast(), rel=1e-4)
 
 
 def test_the_first_fitting_model_is_taken(models: Path) -> None:
