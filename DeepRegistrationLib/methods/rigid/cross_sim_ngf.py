@@ -159,7 +159,7 @@ SPEC = MethodSpec(
     ),
     presets=(
         Preset("brain-mr", "Brain (MR)", {}),
-        Preset("multimodal", "Different kinds of scan (CT/MR/PET)", {"rotations": 3000}),
+        Preset("multimodal", "Different kinds of scan (CT/MR/PET)", {"rotations": 1500}),
         Preset("fast", "Quick look", {"rotations": 500, "answers": 1}),
     ),
 )
