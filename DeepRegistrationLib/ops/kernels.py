@@ -134,6 +134,14 @@ def gaussian_matrix(
     return weights.to(device=device, dtype=dtype)
 
 
+def along_axis(field: torch.Tensor, matrix: torch.Tensor, axis: int) -> torch.Tensor:
+    """`matrix` (n, n) applied to every line of `field` along a tensor axis of n voxels; same shape."""
+    shape = field.shape
+    if axis == field.dim() - 1:
+        return field @ matrix.T
+    return (matrix @ field.reshape(math.prod(shape[:axis]), shape[axis], -1)).reshape(shape)
+
+
 def inner_product(a: torch.Tensor, b: torch.Tensor, grid: Grid) -> torch.Tensor:
     """<a, b> = integral sum_c a_c b_c dx over the field of view, mm^d times the units of a and b; a scalar."""
     return (a * b).sum() * grid.voxel_volume
@@ -145,11 +153,6 @@ def _gaussian(offset: torch.Tensor, spacing: float, width: float) -> torch.Tenso
 
 def _along_axes(field: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
     """Each matrix along its tensor axis of (C, [Z,] Y, X)."""
-    shape = field.shape
     for axis, matrix in enumerate(matrices, start=1):
-        if axis == len(shape) - 1:
-            field = field.reshape(shape) @ matrix.T
-        else:
-            lines = field.reshape(math.prod(shape[:axis]), shape[axis], -1)
-            field = matrix @ lines
-    return field.reshape(shape)
+        field = along_axis(field, matrix, axis)
+    return field

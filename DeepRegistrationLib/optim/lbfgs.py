@@ -36,14 +36,15 @@ def minimise(
     start: torch.Tensor,
     *,
     iterations: int,
-    first_step: Callable[[torch.Tensor], float],
+    precondition: Callable[[torch.Tensor], torch.Tensor],
     tolerance: float = 1e-3,
     memory: int = 8,
     each_iteration: Callable[[int], None] | None = None,
 ) -> Minimum:
     """The smallest value reached downhill from `start`, which never rises from one iteration to the next.
 
-    first_step      from a gradient to the factor of the first step against it
+    precondition    from a gradient to what an approximate inverse of the Hessian makes of it: the first step, and what
+                    the curvature met on the way is built upon; linear, symmetric and positive
     tolerance       the search ends where the value fell by less than this share of itself an iteration, on average
                     over the last three
     each_iteration  called with the number of iterations done; may raise to stop
@@ -55,10 +56,10 @@ def minimise(
     for k in range(iterations):
         if each_iteration is not None:
             each_iteration(k)
-        direction = -_two_loop(gradient, pairs) if pairs else -first_step(gradient) * gradient
+        direction = -_two_loop(gradient, pairs, precondition)
         slope = _dot(direction, gradient)
         if pairs and not slope < 0:
-            pairs, direction = [], -first_step(gradient) * gradient
+            pairs, direction = [], -precondition(gradient)
             slope = _dot(direction, gradient)
         if not slope < 0:
             break  # a gradient of zero
@@ -84,7 +85,11 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(torch.dot(a.reshape(-1), b.reshape(-1)))
 
 
-def _two_loop(gradient: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+def _two_loop(
+    gradient: torch.Tensor,
+    pairs: list[tuple[torch.Tensor, torch.Tensor]],
+    precondition: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
     """Inverse Hessian, as remembered, times gradient."""
     q = gradient.clone()
     kept = []
@@ -93,8 +98,7 @@ def _two_loop(gradient: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tens
         a = rho * _dot(s, q)
         q.sub_(y, alpha=a)
         kept.append((a, rho, s, y))
-    s, y = pairs[-1]
-    q.mul_(_dot(s, y) / _dot(y, y))
+    q = precondition(q)
     for a, rho, s, y in reversed(kept):
         q.add_(s, alpha=a - rho * _dot(y, q))
     return q

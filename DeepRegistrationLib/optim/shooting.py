@@ -20,10 +20,11 @@ different topologies, WBIR 2022, doi:10.1007/978-3-031-11203-4_2. Semi-Lagrangia
 Metamorphic image registration using a semi-Lagrangian scheme, GSI 2021, doi:10.1007/978-3-030-80209-7_84.
 
 Differs from the papers: the maps phi_t^-1 are transported along the characteristics instead of the images and momenta,
-and departure points are second order in time (midpoint in space, velocities extrapolated by half a step; Staniforth and
-Cote, Monthly Weather Review 119, 1991, doi:10.1175/1520-0493(1991)119<2206:SLISFA>2.0.CO;2). What has fine detail is
-thus interpolated once, not once a step, and only in products that K smooths; this is what keeps H. With w = p_0^2,
-J = det(D phi^-1), and ~ for "composed with phi_t^-1",
+and departure points are second order in time (midpoint in space, velocities extrapolated by half a step, the first one
+from half a step; Staniforth and Cote, Monthly Weather Review 119, 1991,
+doi:10.1175/1520-0493(1991)119<2206:SLISFA>2.0.CO;2). What has fine detail is thus interpolated
+once, not once a step, and only in products that K smooths; this is what keeps H. With w = p_0^2, J = det(D phi^-1), and
+~ for "composed with phi_t^-1",
 
     A_t = R_t p_0~      where  dR/dt + <grad R, v> = gain M_t J_t,  R_0 = 0    (smooth, whatever p_0)
     p_t grad I_t = J [ (D phi^-1)^T (p_0 grad S)~ + w~ grad R + R/2 grad w~ ]
@@ -36,16 +37,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ..core.grid import Grid
-from ..core.sampling import sample_index
-from ..ops.gradients import spatial_gradient
+from ..ops.lattice import Lattice
 
 #: field (d, [Z,] Y, X) -> K field
 Kernel = Callable[[torch.Tensor], torch.Tensor]
 Tick = Callable[[], None]
+
+
+class Diverged(ArithmeticError):
+    """The momentum is so large that the flow leaves what numbers can hold."""
 
 
 def no_tick() -> None:
@@ -75,11 +78,14 @@ class Geodesic:
         if len(self.masks) not in (0, 1, self.steps + 1):
             raise ValueError(f"{len(self.masks)} masks do not fit {self.steps} steps: give none, 1 or steps + 1")
 
-    def weighted(self, p: torch.Tensor, step: int) -> torch.Tensor:
-        """M_t p at t = step / steps."""
+    def weighted(self, p: torch.Tensor, step: float) -> torch.Tensor:
+        """M_t p at t = step / steps; `step` is whole, or a half where the mask is the mean of two."""
         if not self.masks:
             return p
-        return self.masks[step if len(self.masks) > 1 else 0] * p
+        if len(self.masks) == 1:
+            return self.masks[0] * p
+        mask = self.masks[int(step)]
+        return p * (mask if step == int(step) else torch.lerp(mask, self.masks[int(step) + 1], step - int(step)))
 
 
 @dataclass(frozen=True)
@@ -129,9 +135,12 @@ class Course:
 
 
 def shoot(source: torch.Tensor, momentum: torch.Tensor, geodesic: Geodesic) -> Shot:
-    """The geodesic from `source` ([Z,] Y, X) with `momentum` p_0 (same shape); differentiable in the momentum."""
-    lattice = _Lattice.of(geodesic.grid, source)
-    products = _products(source, momentum, geodesic)
+    """The geodesic from `source` ([Z,] Y, X) with `momentum` p_0 (same shape); differentiable in the momentum.
+
+    Raises Diverged.
+    """
+    lattice = Lattice.of(geodesic.grid, source)
+    products = _products(source, momentum, lattice, geodesic)
     state = _State(None, None, None)
     energy = torch.zeros((), device=source.device)
     for n in range(geodesic.steps):
@@ -154,8 +163,8 @@ def shoot(source: torch.Tensor, momentum: torch.Tensor, geodesic: Geodesic) -> S
 @torch.no_grad()
 def follow(source: torch.Tensor, momentum: torch.Tensor, geodesic: Geodesic) -> Course:
     """The course of `shoot`, with everything on the way."""
-    lattice = _Lattice.of(geodesic.grid, source)
-    products = _products(source, momentum, geodesic)
+    lattice = Lattice.of(geodesic.grid, source)
+    products = _products(source, momentum, lattice, geodesic)
     state = _State(None, None, None)
     course = Course()
     before: torch.Tensor | None = None
@@ -177,8 +186,9 @@ def follow(source: torch.Tensor, momentum: torch.Tensor, geodesic: Geodesic) -> 
         course.work.append(done + (course.work[-1] if course.work else 0.0))
         before = now.squared
         if n < geodesic.steps:
-            course.velocities.append(_half_way(velocity, state.velocity))
-            state = _advanced(now, velocity, state, n, lattice, geodesic)
+            half = _half_way(products, now, velocity, state, n, lattice, geodesic)
+            course.velocities.append(half)
+            state = _advanced(now, half, velocity, state, n, 1.0, lattice, geodesic)
     return course
 
 
@@ -189,7 +199,7 @@ def forward_map(course: Course, grid: Grid, tick: Tick = no_tick) -> torch.Tenso
     Points are carried along the velocities of the course, by midpoints as in the shooting.
     """
     dt = 1 / len(course.velocities)
-    lattice = _Lattice.of(grid, course.velocities[0])
+    lattice = Lattice.of(grid, course.velocities[0])
     forward = torch.zeros_like(course.velocities[0])
     for v in course.velocities:
         tick()
@@ -215,47 +225,11 @@ class _Moment(NamedTuple):
     squared: torch.Tensor | None
 
 
-class _Lattice(NamedTuple):
-    """points: index coordinates of the voxels ([Z,] Y, X, d); spacing: mm (d,)."""
-
-    points: torch.Tensor
-    spacing: torch.Tensor
-
-    @classmethod
-    def of(cls, grid: Grid, like: torch.Tensor) -> _Lattice:
-        points = grid.index_points(like.device, like.dtype)
-        return cls(points, torch.tensor(grid.spacing, device=like.device, dtype=like.dtype))
-
-    def sampled(self, data: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
-        """data (C, [Z,] Y, X) at x + displacement(x) (d, [Z,] Y, X) mm along index axes; the edge value held."""
-        return sample_index(data, self.points + torch.movedim(displacement, 0, -1) / self.spacing, outside=None)
-
-    def sharply(self, data: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
-        """The same without what linear interpolation takes from curved data, f (1 - f) / 2 of the second difference
-        at a fraction f between two voxels."""
-        shift = displacement / self.spacing.reshape(-1, *(1,) * (displacement.dim() - 1))
-        there = sample_index(data, self.points + torch.movedim(shift, 0, -1), outside=None)
-        fraction = shift - shift.floor()
-        lost = 0.5 * fraction * (1 - fraction)
-        d = len(shift)
-        missing = [lost[k] * _second_difference(there, there.dim() - 1 - k) for k in range(d)]
-        return there - torch.stack(missing).sum(dim=0)
-
-
-def _second_difference(data: torch.Tensor, axis: int) -> torch.Tensor:
-    """Along one tensor axis, 0 at its ends."""
-    n = data.shape[axis]
-    if n < 3:
-        return torch.zeros_like(data)
-    first = data.narrow(axis, 1, n - 1) - data.narrow(axis, 0, n - 1)
-    inner = first.narrow(axis, 1, n - 2) - first.narrow(axis, 0, n - 2)
-    padding = [0, 0] * (data.dim() - 1 - axis) + [1, 1]
-    return F.pad(inner, padding)
-
-
-def _products(source: torch.Tensor, momentum: torch.Tensor, geodesic: Geodesic) -> torch.Tensor:
+def _products(
+    source: torch.Tensor, momentum: torch.Tensor, lattice: Lattice, geodesic: Geodesic
+) -> torch.Tensor:
     """-p_0 grad S, and p_0^2 where intensities change: (d [+ 1], [Z,] Y, X)."""
-    force = -momentum * spatial_gradient(source[None], geodesic.grid.spacing)[:, 0]
+    force = -momentum * lattice.gradient(source[None])[:, 0]
     return torch.cat([force, momentum.square()[None]]) if geodesic.gain > 0 else force
 
 
@@ -265,7 +239,7 @@ def _step(
     carried: torch.Tensor | None,
     previous: torch.Tensor | None,
     n: int,
-    lattice: _Lattice,
+    lattice: Lattice,
     geodesic: Geodesic,
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
     """The state after step n, and the energy before it (at n = 0; it is not needed later)."""
@@ -276,32 +250,35 @@ def _step(
     energy = torch.zeros((), device=products.device)
     if n == 0:
         energy = (now.force * velocity).sum() / now.force[0].numel() + _intensity_energy(now, 0, geodesic)
-    return (*_advanced(now, velocity, state, n, lattice, geodesic), energy)
+    half = _half_way(products, now, velocity, state, n, lattice, geodesic)
+    return (*_advanced(now, half, velocity, state, n, 1.0, lattice, geodesic), energy)
 
 
-def _moment(products: torch.Tensor, state: _State, n: int, lattice: _Lattice, geodesic: Geodesic) -> _Moment:
-    """What drives the flow at t = n / steps; see the module's docstring."""
+def _moment(
+    products: torch.Tensor, state: _State, n: float, lattice: Lattice, geodesic: Geodesic, since: float = 1.0
+) -> _Moment:
+    """What drives the flow at t = n / steps, `since` steps after the time before; see the module's docstring."""
     d = geodesic.grid.dimension
     if state.backward is None:
         if geodesic.gain == 0:
             return _Moment(products, None, None, None)
         return _Moment(products[:d], None, torch.zeros_like(products[d]), products[d])
     there = lattice.sharply(products, state.backward)
-    slopes = spatial_gradient(state.backward, geodesic.grid.spacing)  # (along, component, ...)
+    slopes = lattice.gradient(state.backward)  # (along, component, ...)
     jacobian = _determinant(slopes)
     force = there[:d] + (slopes * there[:d]).sum(dim=1)
     if state.carried is None:
         return _Moment(jacobian * force, jacobian, None, None)
     # the gain of a step is the mean of that at its start, carried along, and that at its end
-    rate = state.carried + (0.5 * geodesic.gain / geodesic.steps) * geodesic.weighted(jacobian, n)
+    rate = state.carried + (0.5 * since * geodesic.gain / geodesic.steps) * geodesic.weighted(jacobian, n)
     squared = there[d]
-    along = spatial_gradient(torch.stack([rate, squared]), geodesic.grid.spacing)
+    along = lattice.gradient(torch.stack([rate, squared]))
     force = force - squared * along[:, 0] - 0.5 * rate * along[:, 1]
     return _Moment(jacobian * force, jacobian, rate, jacobian.square() * squared)
 
 
 def _image(
-    source: torch.Tensor, momentum: torch.Tensor, backward: torch.Tensor, rate: torch.Tensor | None, lattice: _Lattice
+    source: torch.Tensor, momentum: torch.Tensor, backward: torch.Tensor, rate: torch.Tensor | None, lattice: Lattice
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """S o phi^-1 and A = R (p_0 o phi^-1)."""
     if rate is None:
@@ -316,18 +293,38 @@ def _intensity_energy(now: _Moment, n: int, geodesic: Geodesic) -> torch.Tensor:
     return geodesic.gain * geodesic.weighted(now.squared, n).mean()
 
 
-def _half_way(velocity: torch.Tensor, previous: torch.Tensor | None) -> torch.Tensor:
-    """The velocity half a step later, extrapolated."""
-    return velocity if previous is None else 1.5 * velocity - 0.5 * previous
+def _half_way(
+    products: torch.Tensor,
+    now: _Moment,
+    velocity: torch.Tensor,
+    state: _State,
+    n: int,
+    lattice: Lattice,
+    geodesic: Geodesic,
+) -> torch.Tensor:
+    """The velocity half a step later: extrapolated, or from half a step where there is nothing before."""
+    if state.velocity is not None:
+        return 1.5 * velocity - 0.5 * state.velocity
+    there = _advanced(now, velocity, velocity, state, n, 0.5, lattice, geodesic)
+    return geodesic.kernel(_moment(products, there, n + 0.5, lattice, geodesic, since=0.5).force)
 
 
 def _advanced(
-    now: _Moment, velocity: torch.Tensor, state: _State, n: int, lattice: _Lattice, geodesic: Geodesic
+    now: _Moment,
+    along: torch.Tensor,
+    velocity: torch.Tensor,
+    state: _State,
+    n: int,
+    share: float,
+    lattice: Lattice,
+    geodesic: Geodesic,
 ) -> _State:
-    """What was at x - w at t is at x at t + dt, w = dt v(x - w / 2)."""
-    dt = 1 / geodesic.steps
-    half = _half_way(velocity, state.velocity)
-    way = dt * lattice.sampled(half, (-0.5 * dt) * half)
+    """What was at x - w at t is at x at t + dt, w = dt v(x - w / 2) = dt v - dt^2 / 2 <v, grad> v + ...; v: `along`,
+    dt: the `share` of a step; `velocity`, that at t, is kept for the next step."""
+    dt = share / geodesic.steps
+    way = dt * along - (0.5 * dt**2) * (along[:, None] * lattice.gradient(along)).sum(dim=0)
+    if not bool(torch.isfinite(way.detach().sum())):
+        raise Diverged
     d = len(way)
     carry = [] if state.backward is None else [state.backward]
     if now.rate is not None:

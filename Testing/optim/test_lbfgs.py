@@ -24,7 +24,7 @@ def valley(x: torch.Tensor) -> tuple[float, torch.Tensor]:
 
 def test_finds_the_minimum_whatever_the_shape() -> None:
     found = minimise(
-        quadratic, torch.zeros(4, 5, dtype=torch.float64), iterations=100, first_step=lambda g: 1e-3, tolerance=0.0
+        quadratic, torch.zeros(4, 5, dtype=torch.float64), iterations=200, precondition=lambda g: 0.01 * g, tolerance=0
     )
     assert torch.allclose(found.numbers, torch.full((4, 5), 3.0, dtype=torch.float64), atol=0.02)
     assert found.value == found.history[-1] < 1e-2
@@ -32,7 +32,7 @@ def test_finds_the_minimum_whatever_the_shape() -> None:
 
 def test_follows_a_curved_valley_and_never_rises() -> None:
     start = torch.tensor([-1.2, 1.0], dtype=torch.float64)
-    found = minimise(valley, start, iterations=100, first_step=lambda g: 1e-3, tolerance=0.0)
+    found = minimise(valley, start, iterations=100, precondition=lambda g: 1e-3 * g, tolerance=0.0)
     assert torch.allclose(found.numbers, torch.ones(2, dtype=torch.float64), atol=1e-3)
     assert all(b <= a for a, b in zip(found.history[:-1], found.history[1:], strict=True))
     assert found.evaluations < 150 and start.tolist() == [-1.2, 1.0]
@@ -46,7 +46,7 @@ def test_starts_with_the_step_it_is_told() -> None:
         return quadratic(x)
 
     start = torch.zeros(3, dtype=torch.float64)
-    minimise(objective, start, iterations=1, first_step=lambda g: 0.25 / float(g.norm()))
+    minimise(objective, start, iterations=1, precondition=lambda g: 0.25 * g / g.norm())
     assert float((seen[1] - start).norm()) == pytest.approx(0.25)
 
 
@@ -55,14 +55,14 @@ def test_a_value_that_is_not_finite_is_a_step_too_far() -> None:
         value, gradient = quadratic(x)
         return (float("nan"), gradient) if bool((x > 2).any()) else (value, gradient)
 
-    found = minimise(objective, torch.zeros(3, dtype=torch.float64), iterations=20, first_step=lambda g: 1.0)
+    found = minimise(objective, torch.zeros(3, dtype=torch.float64), iterations=20, precondition=lambda g: g)
     assert found.value < found.history[0] and bool((found.numbers <= 2).all())
 
 
 def test_ends_early_where_little_is_gained_and_at_a_gradient_of_zero() -> None:
-    loose = minimise(valley, torch.tensor([-1.2, 1.0]), iterations=200, first_step=lambda g: 1e-3, tolerance=0.3)
+    loose = minimise(valley, torch.tensor([-1.2, 1.0]), iterations=200, precondition=lambda g: 1e-3 * g, tolerance=0.3)
     assert len(loose.history) < 20
-    there = minimise(quadratic, torch.full((3,), 3.0), iterations=5, first_step=lambda g: 1.0)
+    there = minimise(quadratic, torch.full((3,), 3.0), iterations=5, precondition=lambda g: g)
     assert there.evaluations == 1 and there.value == 0
 
 
@@ -73,5 +73,5 @@ def test_can_be_stopped() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         minimise(
-            valley, torch.tensor([-1.2, 1.0]), iterations=50, first_step=lambda g: 1e-3, each_iteration=stop
+            valley, torch.tensor([-1.2, 1.0]), iterations=50, precondition=lambda g: 1e-3 * g, each_iteration=stop
         )
