@@ -138,8 +138,8 @@ def main() -> int:
         "architecture": ARCHITECTURE,
         "settings": settings.as_card(),
         "training": {
-            "command": f"python Testing/claims/convex_adam_training.py --out {args.out.as_posix()} --work build/fusion"
-            + f" --steps {args.steps} --seed {args.seed}",
+            "command": f"python Testing/claims/convex_adam_training.py --out Resources/Models/{args.out.name} "
+            f"--work build/fusion --steps {args.steps} --seed {args.seed}",
             "data": "OpenKBP planning CTs with organ contours (Babier et al., Medical Physics 48:5549-5561, 2021), "
             f"{len(numbers)} patients, read from shared/train/headneck_ct beside the checkout",
             "cases": numbers,
