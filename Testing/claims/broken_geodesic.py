@@ -290,6 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.order:
         run_peer(json.loads(args.order))
         return 0
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads sleep: a busy machine stays usable
     import torch
 
     torch.set_num_threads(THREADS)

@@ -312,13 +312,14 @@ def _history(path: Path) -> dict[str, list[float]]:
 
 
 def memory(size: tuple[int, ...], parameters: Parameters) -> int:
-    """Bytes: both scans, their pyramid, the whole deformation, a displacement, a step and its parts."""
+    """Bytes: of every piece a velocity and flows both ways, kept to the end; a few fields and images at work."""
     voxels = 1.0
     for n in size:
         voxels *= n
-    channels = 1 if parameters.similarity != "mind" else (12 if len(size) == 3 else 4)
-    fields = len(size) * (4 + 8 / max(parameters.detail, 1) ** len(size))
-    return int(4 * voxels * (fields + 6 * channels + 12)) + 200_000_000
+    d = len(size)
+    channels = 1 if parameters.similarity != "mind" else (12 if d == 3 else 4)
+    piece = 1 + 5 / parameters.detail**d
+    return int(4 * voxels * (d * (parameters.pieces * piece + 4) + 6 * channels + 8)) + 200_000_000
 
 
 SPEC = MethodSpec(
@@ -346,7 +347,7 @@ SPEC = MethodSpec(
         }
     ),
     presets=(
-        Preset("brain-mr", "Brain (MR)", {"fluid": 1.0, "diffusion": 1.5, "step": 1.0}),
+        Preset("brain-mr", "Brain (MR)", {"fluid": 1.0, "diffusion": 1.5, "step": 1.0, "least_gain": 1.0}),
         Preset("fast", "Quick look", {"pieces": 2, "iterations": 20, "fine_iterations": 0}),
     ),
 )
