@@ -11,7 +11,7 @@ shifts between voxels; and the final order is that of the full working resolutio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -244,14 +244,19 @@ class GlobalSearch:
         return out
 
     def _corrected(self, poses: Sequence[Pose], second: Scale, first: Scale) -> list[Pose]:
-        """Where the second objective leads from each pose, unless the first one speaks against it."""
+        """Where the second objective leads from each pose, if it is better there by itself and not only by its overlap,
+        and the first one does not speak against it."""
         eye = torch.eye(len(self.centre) + 1, dtype=torch.float64)
         moved = self._descended(second, [p.transform for p in poses], self.settings.iterations, 0.92, 0.07)
         out = []
         for before, after in zip(poses, moved, strict=True):
             with torch.no_grad():
                 score, share = (float(v) for v in first.stage(after.transform).score(eye))
-            out.append(Pose(after.transform, score, share) if score > _AGREED * before.score else before)
+                alone = [
+                    float(replace(second.stage(p.transform), reward=0.0).score(eye)[0]) for p in (before, after)
+                ]
+            agreed = score > _AGREED * before.score and alone[1] > alone[0]
+            out.append(Pose(after.transform, score, share) if agreed else before)
         return out
 
     def _edges(self, stage: Stage) -> float:
