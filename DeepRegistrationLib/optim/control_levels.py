@@ -33,6 +33,8 @@ from .working_pair import prepare, working_grid
 MOST_VOXELS = 2_000_000
 #: levels have at least so many voxels along every axis that has them
 _LEAST = 12
+#: voxels of margin along short axes, where the longest has as many
+_RIM = 8
 #: share of the voxels below and above the window of intensities
 _TAIL = 0.005
 _SAMPLES = 500_000
@@ -93,7 +95,9 @@ def domain(fixed: Grid, spacing: float | None, margin: float) -> Grid:
     if spacing is None:
         spacing = fixed.voxel_volume ** (1 / d) * max(1.0, fixed.voxels / MOST_VOXELS) ** (1 / d)
     view = working_grid(fixed, spacing)
-    size = [_fast(n + 2 * round(margin * n)) for n in view.size]
+    # a thin slab is not held fast by a boundary next to it
+    least = min(_RIM, margin * max(view.size))
+    size = [_fast(n + 2 * round(max(margin * n, least))) for n in view.size]
     return view.cropped([-((m - n) // 2) for m, n in zip(size, view.size, strict=True)], size)
 
 

@@ -206,12 +206,12 @@ def _window(parameters: Parameters) -> tuple[float, float] | None:
 
 
 def memory(size: tuple[int, ...], parameters: Parameters) -> int:
-    """Bytes: some 60 numbers a working voxel, margin included, and both scans as float."""
+    """Bytes: some 90 numbers a working voxel, margin included, and both scans as float."""
     from math import prod
 
     voxels = float(prod(size))
     working = min(voxels, 2e6) if parameters.spacing is None else voxels
-    return int(4 * (working * (1 + 2 * parameters.margin) ** len(size) * 70 + 4 * voxels)) + 200_000_000
+    return int(4 * (working * (1 + 2 * parameters.margin) ** len(size) * 90 + 4 * voxels)) + 200_000_000
 
 
 _CT_BODY = {"intensity_minimum": -200.0, "intensity_maximum": 300.0}
@@ -241,7 +241,7 @@ SPEC = MethodSpec(
         }
     ),
     presets=(
-        Preset("brain-mr", "Brain (MR)", {"similarity": "lncc"}),
+        Preset("brain-mr", "Brain (MR)", {"similarity": "lncc", "detail": 1.0, "blur": 0.5}),
         Preset("lung-ct", "Lungs (CT)", {"similarity": "lncc"}),
         Preset("abdomen-ct", "Abdomen (CT)", _CT_BODY),
         Preset("fast", "Quick look", {"control": "force", "iterations": 6}),
