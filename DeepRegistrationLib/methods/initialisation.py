@@ -76,7 +76,8 @@ def prealign(
     from ..optim.linear_registration import LinearSettings
 
     context.progress.update(0.0, "Aligning roughly")
-    settings = LinearSettings(kind="rigid" if how == "rigid" else "affine")
+    # a start, which what follows refines: fewer voxels and steps than where the outcome is the answer
+    settings = LinearSettings(kind="rigid" if how == "rigid" else "affine", iterations=25, voxels=65_000)
     similarity = similarity or automatic_similarity(problem)
     registration = linear_registration(problem, settings, similarity, context)
     if how == "centres":
