@@ -154,25 +154,28 @@ def improve(
             break
         update = bracket(velocity, forward + backward, stage.cells).mul_(0.25).add_(forward - backward, alpha=0.5)
         report()
-        velocity = smoothed(velocity + smoothed(update, fluid), diffusion)
+        update = smoothed(update, fluid)
+        report()
+        velocity = smoothed(velocity + update, diffusion)
     return best, energies
 
 
 def smoothed(channels: torch.Tensor, sigma: Sequence[float]) -> torch.Tensor:
     """As `gaussian_smooth`, sigma in cells along x, y[, z], by sums of shifted slabs: many times faster than torch's
     convolution along one axis, where no gradient is wanted."""
-    for axis, s in enumerate(sigma, start=1):
+    for k, s in enumerate(sigma):
+        axis = channels.dim() - 1 - k
         weights = gaussian_kernel(s).tolist()
-        reach, axis, n = len(weights) // 2, channels.dim() - axis, channels.shape[channels.dim() - axis]
+        reach, n = len(weights) // 2, channels.shape[axis]
         if reach == 0 or n == 1:
             continue
-        repeats = [reach if k == axis else 1 for k in range(channels.dim())]
+        repeats = [reach if a == axis else 1 for a in range(channels.dim())]
         first, last = channels.narrow(axis, 0, 1), channels.narrow(axis, n - 1, 1)
         wide = torch.cat([first.repeat(repeats), channels, last.repeat(repeats)], dim=axis)
         channels = wide.narrow(axis, reach, n) * weights[reach]
-        for k in range(1, reach + 1):
-            channels.add_(wide.narrow(axis, reach - k, n), alpha=weights[reach - k])
-            channels.add_(wide.narrow(axis, reach + k, n), alpha=weights[reach + k])
+        for i in range(1, reach + 1):
+            channels.add_(wide.narrow(axis, reach - i, n), alpha=weights[reach - i])
+            channels.add_(wide.narrow(axis, reach + i, n), alpha=weights[reach + i])
     return channels
 
 
