@@ -345,7 +345,7 @@ SPEC = MethodSpec(
         }
     ),
     presets=(
-        Preset("brain-mr", "Brain (MR)", {"kernel_width": 10.0, "spacing": 2.5}),
+        Preset("brain-mr", "Brain (MR)", {"kernel_width": 10.0}),
         Preset("fast", "Quick look", {"levels": 2, "iterations": 20, "pictures": 3}),
     ),
 )
