@@ -41,7 +41,7 @@ SIMILARITIES = Choice(
 )
 
 #: share of the mean gradient that still counts as an edge where all orientations are compared
-_FAINT = 0.1
+_FAINT = 0.05
 #: a second answer with this share of the best one's score is worth a word
 _NEARLY = 0.97
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: poses closer than this, as a share of the anatomy's radius, are one answer
 _APART = 0.25
-_ROUGH_ITERATIONS = 15
+_ROUGH_ITERATIONS = 30
 #: share of its score that the first objective gives up for the second
 _AGREED = 0.95
 #: scores that differ less than this after the descent are equal
