@@ -35,6 +35,8 @@ from ..ops.segment_kernel import SegmentKernel
 from .displacement_prior import Posterior, Prior, segment_prior
 from .soft_assignment import Assignment, SoftAssignment
 
+#: gamma where the distance of the segments is added to the first sigma^2
+_CLOSE = 0.03
 #: with so many points on both sides, every _SHARE-th is matched first
 _MANY, _SHARE = 1200, 4
 #: how the similarity transform may look: may it turn, may it scale
@@ -46,7 +48,7 @@ class Settings:
     """motion      of all segments together: none, translation, rigid, similarity
     outliers    omega, the share of target points that belong to nothing
     mixing      kappa: the larger, the more alike the a_m; None makes them all 1 / M
-    start       gamma: scale of the first sigma^2
+    start       gamma: scale of the first sigma^2. None: as wide as the segment that lies farthest off is
     iterations  at most
     tolerance   mm: mean movement of a point in one iteration that ends them
     left_out    share of the variance of G that its low-rank form may leave out; None keeps all of G
@@ -58,7 +60,7 @@ class Settings:
     motion: str = "similarity"
     outliers: float = 0.0
     mixing: float | None = None
-    start: float = 1.0
+    start: float | None = 1.0
     iterations: int = 100
     tolerance: float = 0.05
     left_out: float | None = 1e-3
@@ -130,7 +132,11 @@ def drift(
     # about the middle of the target, so that no digits are lost on far-off coordinates
     middle = target.mean(dim=0)
     y, x = source - middle, target - middle
-    variance = settings.start * first_variance(y, source_labels, x, target_labels, transition)
+    variance = first_variance(y, source_labels, x, target_labels, transition)
+    if settings.start is None:
+        variance = _CLOSE * variance + farthest(y, source_labels, x, target_labels)
+    else:
+        variance *= settings.start
     similarity = Similarity(1.0, torch.eye(y.shape[1], dtype=y.dtype, device=y.device), torch.zeros_like(middle))
     moved = y
     history: list[float] = []
@@ -189,6 +195,17 @@ def _guessed(k: int, iterations: int, variance: float, history: list[float]) -> 
     """Share done: sigma falls by about the same factor each time until it settles, mostly near a fortieth."""
     fallen = math.log(history[0] / math.sqrt(variance)) / math.log(40) if history else 0.0
     return min(0.99, max(k / iterations, 0.9 * min(1.0, fallen)))
+
+
+def farthest(y: torch.Tensor, y_labels: torch.Tensor, x: torch.Tensor, x_labels: torch.Tensor) -> float:
+    """mm^2: the largest squared distance, over d, between the middles of a segment's points on the two sides."""
+    largest = 0.0
+    for label in torch.unique(y_labels).tolist():
+        other = x[x_labels == label]
+        if len(other):
+            apart = y[y_labels == label].mean(dim=0) - other.mean(dim=0)
+            largest = max(largest, float(apart.square().sum()))
+    return largest / y.shape[1]
 
 
 def first_variance(

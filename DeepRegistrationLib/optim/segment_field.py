@@ -37,7 +37,7 @@ from ..transforms.jacobian import determinant
 from .bcpd import Drift, Similarity
 
 #: mm, delta: how sharply a voxel decides between segments
-SHARPNESS = 4.0
+SHARPNESS = 12.0
 #: mm between the nodes of the lattice, and how many of them at most
 _SPACING, _NODES = 5.0, 80_000
 #: segments with a smaller share are left out of the sum
@@ -159,7 +159,8 @@ def dense_transform(
     else:
         u, after = found.similarity.apply(places + v) - points, None
     progress.update(0.85, "Writing down the deformation")
-    field = unfolded(u.T.reshape(d, *lattice.shape), lattice)
+    # what is finer than the nodes is noise of the matching
+    field = unfolded(gaussian_smooth(u.T.reshape(d, *lattice.shape), 1.3), lattice)
     warp = DisplacementField(_on_grid(field.to(torch.float32), positions, grid), grid)
     return warp if after is None else compose(warp, after)
 

@@ -34,6 +34,8 @@ INPUTS = (
 
 #: mean error allowed over the head in mm, at voxels of 4 mm; a linear method finds 12 numbers, not a field
 LINEAR_TRE, DEFORMABLE_TRE = 0.8, 1.6
+#: the same where only the surfaces of segments are known; and across those surfaces, in voxels along the coarsest axis
+SURFACE_TRE, ACROSS_SURFACE = 2.6, 0.3
 
 
 def rotation(axis: Sequence[float], degrees: float) -> NDArray[np.float64]:
@@ -85,6 +87,19 @@ def is_linear(spec: MethodSpec) -> bool:
     return Capability.DEFORMABLE not in spec.capabilities
 
 
+def from_surfaces(spec: MethodSpec) -> bool:
+    """True where the method is told of surfaces and nothing else: what lies between them, and how far a smooth surface
+    slid along itself, it cannot know."""
+    return "surfaces" in spec.inputs
+
+
+def allowed_tre(spec: MethodSpec) -> float:
+    """Mean error over the body in mm that the answer to a truth case may have."""
+    if is_linear(spec):
+        return LINEAR_TRE
+    return SURFACE_TRE if from_surfaces(spec) else DEFORMABLE_TRE
+
+
 def _placement(centre: NDArray[np.float64]) -> Affine:
     """8 degrees and a good centimetre: what a linear method has to find."""
     d = len(centre)
@@ -112,7 +127,11 @@ def only_needed(
         kind = name.split("_")[1]
         return next((spec.inputs[k] for k in (name, kind, f"{kind}s") if k in spec.inputs), Need.UNUSED)
 
-    return replace(problem, **{name: None for name in INPUTS if need(name) not in wanted})
+    def kept(name: str) -> bool:
+        # a method that takes surfaces needs them or segmentations, and these problems have no models
+        return need(name) in wanted or (name.endswith("segmentation") and from_surfaces(spec))
+
+    return replace(problem, **{name: None for name in INPUTS if not kept(name)})
 
 
 class Recorder(Progress):

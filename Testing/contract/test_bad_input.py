@@ -117,7 +117,10 @@ def test_images_apart_without_initialisation(spec: MethodSpec) -> None:
     p = only_needed(_good(), spec)
     grid = p.moving.grid
     away = replace(p.moving, grid=Grid(grid.size, grid.spacing, (4000.0, 0.0, 0.0), grid.direction))
-    _refused(replace(p, moving=away), spec, "overlap", "centres", initialisation="none")
+    labels = p.moving_segmentation
+    if labels is not None:  # they belong to the image
+        labels = replace(labels, grid=away.grid)
+    _refused(replace(p, moving=away, moving_segmentation=labels), spec, "overlap", "centres", initialisation="none")
 
 
 def test_given_start_that_was_not_given(spec: MethodSpec) -> None:
