@@ -41,6 +41,7 @@ LETTERS = {
     "margin": 0.0,
     "detail": 1.0,
     "elasticity": 0.0,
+    "blur": 0.7,
     "levels": 5,
     "iterations": 60,
     "tolerance": 0.002,
