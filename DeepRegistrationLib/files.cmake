@@ -30,23 +30,28 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/core/registry.py
   DeepRegistrationLib/core/result.py
   DeepRegistrationLib/core/sampling.py
+  DeepRegistrationLib/core/segment_settings.py
   DeepRegistrationLib/core/spec.py
   DeepRegistrationLib/core/transform.py
   DeepRegistrationLib/descriptions.py
   DeepRegistrationLib/gui/__init__.py
   DeepRegistrationLib/gui/batch_section.py
+  DeepRegistrationLib/gui/candidates.py
   DeepRegistrationLib/gui/choices.py
   DeepRegistrationLib/gui/compare_section.py
   DeepRegistrationLib/gui/controls.py
   DeepRegistrationLib/gui/form.py
   DeepRegistrationLib/gui/landmark_section.py
   DeepRegistrationLib/gui/map_section.py
+  DeepRegistrationLib/gui/models.py
   DeepRegistrationLib/gui/numbers.py
   DeepRegistrationLib/gui/panel.py
   DeepRegistrationLib/gui/readiness.py
+  DeepRegistrationLib/gui/report_section.py
   DeepRegistrationLib/gui/review_panel.py
   DeepRegistrationLib/gui/review_run.py
   DeepRegistrationLib/gui/segment_section.py
+  DeepRegistrationLib/gui/segment_tables.py
   DeepRegistrationLib/gui/sorted_table.py
   DeepRegistrationLib/gui/start.py
   DeepRegistrationLib/gui/steps.py
@@ -58,13 +63,18 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/io/images.py
   DeepRegistrationLib/io/integrity.py
   DeepRegistrationLib/io/markups.py
+  DeepRegistrationLib/io/meshes.py
   DeepRegistrationLib/io/paths.py
   DeepRegistrationLib/io/points.py
   DeepRegistrationLib/io/segmentations.py
+  DeepRegistrationLib/io/series.py
+  DeepRegistrationLib/io/surfaces.py
   DeepRegistrationLib/io/transforms.py
+  DeepRegistrationLib/io/weights.py
   DeepRegistrationLib/jobs/__init__.py
   DeepRegistrationLib/jobs/blocking.py
   DeepRegistrationLib/jobs/events.py
+  DeepRegistrationLib/jobs/extras.py
   DeepRegistrationLib/jobs/failures.py
   DeepRegistrationLib/jobs/folder.py
   DeepRegistrationLib/jobs/loading.py
@@ -81,14 +91,21 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/losses/ngf.py
   DeepRegistrationLib/methods/__init__.py
   DeepRegistrationLib/methods/deformable/__init__.py
+  DeepRegistrationLib/methods/deformable/broken_geodesic.py
   DeepRegistrationLib/methods/deformable/convex_adam.py
+  DeepRegistrationLib/methods/deformable/metamorphosis.py
+  DeepRegistrationLib/methods/deformable/variational_principle.py
   DeepRegistrationLib/methods/ensemble.py
+  DeepRegistrationLib/methods/fused_features.py
   DeepRegistrationLib/methods/initialisation.py
   DeepRegistrationLib/methods/memory.py
   DeepRegistrationLib/methods/peak_memory.py
   DeepRegistrationLib/methods/pipeline.py
   DeepRegistrationLib/methods/rigid/__init__.py
+  DeepRegistrationLib/methods/rigid/cross_sim_ngf.py
   DeepRegistrationLib/methods/rigid/ngf_affine.py
+  DeepRegistrationLib/methods/surfaces/__init__.py
+  DeepRegistrationLib/methods/surfaces/mo_bcpd.py
   DeepRegistrationLib/methods/versions.py
   DeepRegistrationLib/metrics/__init__.py
   DeepRegistrationLib/metrics/concerns.py
@@ -106,6 +123,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/metrics/summary.py
   DeepRegistrationLib/metrics/surface.py
   DeepRegistrationLib/mrml/__init__.py
+  DeepRegistrationLib/mrml/alternatives.py
   DeepRegistrationLib/mrml/capture.py
   DeepRegistrationLib/mrml/changes.py
   DeepRegistrationLib/mrml/colours.py
@@ -115,16 +133,19 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/mrml/direction.py
   DeepRegistrationLib/mrml/direction_picture.py
   DeepRegistrationLib/mrml/export_steps.py
+  DeepRegistrationLib/mrml/extra_outputs.py
   DeepRegistrationLib/mrml/inputs.py
   DeepRegistrationLib/mrml/kept.py
   DeepRegistrationLib/mrml/landmark_errors.py
   DeepRegistrationLib/mrml/landmarks.py
   DeepRegistrationLib/mrml/map_nodes.py
+  DeepRegistrationLib/mrml/models.py
   DeepRegistrationLib/mrml/node_maps.py
   DeepRegistrationLib/mrml/open_result.py
   DeepRegistrationLib/mrml/order.py
   DeepRegistrationLib/mrml/places.py
   DeepRegistrationLib/mrml/plots.py
+  DeepRegistrationLib/mrml/report_pictures.py
   DeepRegistrationLib/mrml/results.py
   DeepRegistrationLib/mrml/reveal.py
   DeepRegistrationLib/mrml/review_console.py
@@ -132,6 +153,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/mrml/review_results.py
   DeepRegistrationLib/mrml/screen_mix.py
   DeepRegistrationLib/mrml/segments.py
+  DeepRegistrationLib/mrml/series.py
   DeepRegistrationLib/mrml/side_by_side.py
   DeepRegistrationLib/mrml/slabs.py
   DeepRegistrationLib/mrml/tables.py
@@ -139,21 +161,42 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/mrml/transforms.py
   DeepRegistrationLib/mrml/views.py
   DeepRegistrationLib/mrml/volumes.py
+  DeepRegistrationLib/networks/__init__.py
+  DeepRegistrationLib/networks/feature_fusion.py
+  DeepRegistrationLib/networks/fusion_settings.py
   DeepRegistrationLib/ops/__init__.py
   DeepRegistrationLib/ops/box.py
   DeepRegistrationLib/ops/correlation.py
+  DeepRegistrationLib/ops/div_curl.py
+  DeepRegistrationLib/ops/fft_ngf.py
   DeepRegistrationLib/ops/gradients.py
+  DeepRegistrationLib/ops/kernels.py
+  DeepRegistrationLib/ops/lattice.py
   DeepRegistrationLib/ops/local_contrast.py
+  DeepRegistrationLib/ops/low_rank.py
   DeepRegistrationLib/ops/mind.py
   DeepRegistrationLib/ops/ngf.py
+  DeepRegistrationLib/ops/poisson.py
   DeepRegistrationLib/ops/pyramid.py
+  DeepRegistrationLib/ops/segment_kernel.py
   DeepRegistrationLib/ops/smoothing.py
   DeepRegistrationLib/ops/splines.py
+  DeepRegistrationLib/ops/surface_points.py
   DeepRegistrationLib/optim/__init__.py
   DeepRegistrationLib/optim/adam.py
+  DeepRegistrationLib/optim/bcpd.py
+  DeepRegistrationLib/optim/broken_geodesic.py
+  DeepRegistrationLib/optim/control_inverse.py
+  DeepRegistrationLib/optim/control_levels.py
   DeepRegistrationLib/optim/convex.py
   DeepRegistrationLib/optim/convex_adam.py
+  DeepRegistrationLib/optim/displacement_prior.py
+  DeepRegistrationLib/optim/div_curl_control.py
+  DeepRegistrationLib/optim/evolving_mask.py
+  DeepRegistrationLib/optim/global_search.py
   DeepRegistrationLib/optim/instance.py
+  DeepRegistrationLib/optim/lbfgs.py
+  DeepRegistrationLib/optim/lesion.py
   DeepRegistrationLib/optim/linear_engine.py
   DeepRegistrationLib/optim/linear_images.py
   DeepRegistrationLib/optim/linear_landmarks.py
@@ -161,7 +204,20 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/optim/linear_model.py
   DeepRegistrationLib/optim/linear_registration.py
   DeepRegistrationLib/optim/linear_search.py
+  DeepRegistrationLib/optim/log_demons.py
+  DeepRegistrationLib/optim/metamorphosis.py
+  DeepRegistrationLib/optim/metamorphosis_pictures.py
+  DeepRegistrationLib/optim/optimal_control.py
   DeepRegistrationLib/optim/parametric.py
+  DeepRegistrationLib/optim/rotations.py
+  DeepRegistrationLib/optim/scaled_pair.py
+  DeepRegistrationLib/optim/segment_field.py
+  DeepRegistrationLib/optim/segment_model.py
+  DeepRegistrationLib/optim/shift_search.py
+  DeepRegistrationLib/optim/shooting.py
+  DeepRegistrationLib/optim/soft_assignment.py
+  DeepRegistrationLib/optim/soft_convex.py
+  DeepRegistrationLib/optim/surface_pairs.py
   DeepRegistrationLib/optim/working_pair.py
   DeepRegistrationLib/reports/__init__.py
   DeepRegistrationLib/reports/batch.py
@@ -180,6 +236,9 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/reports/style.py
   DeepRegistrationLib/reports/tables.py
   DeepRegistrationLib/reports/writing.py
+  DeepRegistrationLib/training/__init__.py
+  DeepRegistrationLib/training/contour_errors.py
+  DeepRegistrationLib/training/fusion.py
   DeepRegistrationLib/transforms/__init__.py
   DeepRegistrationLib/transforms/affine.py
   DeepRegistrationLib/transforms/compose.py
@@ -191,4 +250,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   )
 
 set(DeepRegistrationLib_PYTHON_RESOURCES
+  Resources/Models/convex-adam-fusion/README.md
+  Resources/Models/convex-adam-fusion/card.json
+  Resources/Models/convex-adam-fusion/model.safetensors
   )
