@@ -176,7 +176,7 @@ def speed_holds(case: Case) -> bool:
         begun = time.perf_counter()
         found = solve(*sides, k)
         times[title] = time.perf_counter() - begun
-        print(f"{title:26s}{times[title]:9.2f} s, {len(found.history)} iterations, rank {len(found.support)}")
+        print(f"{title:26s}{times[title]:9.2f} s, {len(found.history)} iterations, rank {len(found.prior.support)}")
     good = verdict("organ-wise, s", times["organ-wise"], times["organ-wise"] < 10, "below 10")
     good &= verdict("one kind of point, s", times["one kind of point"], times["one kind of point"] < 30, "below 30")
     small = Case(SEEDS[0], 200)
