@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError
-from ..core.spec import MethodSpec, Parameter, parameters_of
+from ..core.spec import Capability, MethodSpec, Parameter, parameters_of
 from .pipeline import make_parameters, register_problem
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ def _common_start(
         return None, settings
     from .initialisation import prealign
 
-    start = prealign(problem, how, context.part(0.0, _PREALIGNED, "Aligning roughly"))
+    linear = Capability.DEFORMABLE not in spec.capabilities
+    start = prealign(problem, how, context.part(0.0, _PREALIGNED, "Aligning roughly"), thorough=linear)
     return start or Affine.identity(problem.dimension), {**settings, "initialisation": "given"}
 
 

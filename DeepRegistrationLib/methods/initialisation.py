@@ -47,12 +47,18 @@ _NEARLY = 0.97
 
 
 def prealign(
-    problem: RegistrationProblem, how: str, context: Context, similarity: str | None = None
+    problem: RegistrationProblem,
+    how: str,
+    context: Context,
+    similarity: str | None = None,
+    *,
+    thorough: bool = False,
 ) -> Transform | None:
     """The transform (fixed to moving, LPS mm) a method starts from; None stands for the identity.
 
     how         one of INITIALISATIONS
     similarity  one of SIMILARITIES; None chooses by `automatic_similarity`
+    thorough    as accurate as the answer of a linear method has to be; off: half the time, for those who deform after
 
     Raises InputError for an unknown `how`, or where the landmarks or the transform it needs are missing.
     Where the scans cannot be aligned automatically it falls back to a simpler start and says so in
@@ -76,8 +82,9 @@ def prealign(
     from ..optim.linear_registration import LinearSettings
 
     context.progress.update(0.0, "Aligning roughly")
-    # a start, which what follows refines: fewer voxels and steps than where the outcome is the answer
-    settings = LinearSettings(kind="rigid" if how == "rigid" else "affine", iterations=25, voxels=65_000)
+    settings = LinearSettings(kind="rigid" if how == "rigid" else "affine")
+    if not thorough:
+        settings = replace(settings, iterations=25, voxels=65_000)
     similarity = similarity or automatic_similarity(problem)
     registration = linear_registration(problem, settings, similarity, context)
     if how == "centres":

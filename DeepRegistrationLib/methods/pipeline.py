@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import DeviceMemoryError, InputError
-from ..core.spec import MethodSpec, parameters_of
+from ..core.spec import Capability, MethodSpec, parameters_of
 from . import registry
 from .memory import Plan, coarsened, coarser_working, free_cached, is_out_of_memory, plans
 from .peak_memory import PeakMemory
@@ -112,7 +112,8 @@ def _run_plan(
         from .initialisation import prealign
 
         begin = _PREALIGN_SHARES.get(how, _IMMEDIATE)
-        start = prealign(working, how, context.part(0.0, begin, "Aligning roughly"))
+        linear = Capability.DEFORMABLE not in spec.capabilities
+        start = prealign(working, how, context.part(0.0, begin, "Aligning roughly"), thorough=linear)
         working = replace(working, initial_transform=start)
     result = spec.run(working, parameters, context.part(begin, 1.0, spec.title))
     if not _is_finite(result, problem):

@@ -1,6 +1,6 @@
-"""Claim: ngf-affine recovers known transforms to below 1 mm on multimodal phantoms, and the real CT/MR pairs
-to below 5 mm (the phantoms with masks of the head). The reference of the real pairs is another registration, good to some millimetres: an error
-below about 2 mm there says nothing more.
+"""Claim: ngf-affine recovers known transforms to below 1 mm on multimodal phantoms (with masks of the heads), and the
+real CT/MR pairs to below 5 mm. The reference of the real pairs is another registration, good to some millimetres: an
+error below about 2 mm there says nothing more.
 
     python Testing/claims/ngf_affine.py        exits with 1 where the claim fails
 """
