@@ -210,9 +210,9 @@ def test_prealignment_is_made_once_and_its_outcome_perturbed(problem, monkeypatc
     asked = []
     original = initialisation.prealign
 
-    def counted(p, how, context, similarity=None):
+    def counted(p, how, context, **wanted):
         asked.append(how)
-        return original(p, how, context, similarity)
+        return original(p, how, context, **wanted)
 
     monkeypatch.setattr(initialisation, "prealign", counted)
     estimate(problem, make_spec(), values={"initialisation": "centres"})
