@@ -40,8 +40,9 @@ SIMILARITIES = Choice(
     }
 )
 
-#: share of the mean gradient that still counts as an edge where all orientations are compared
-_FAINT = 0.05
+#: share of the mean gradient that still counts as an edge where all orientations are compared, by dimension: soft
+#: tissue in a CT decides between answers, and a picture has fewer pixels for its noise to cancel out in
+_FAINT = {2: 0.05, 3: 0.01}
 #: a second answer with this share of the best one's score is worth a word
 _NEARLY = 0.97
 
@@ -129,7 +130,8 @@ def find_everywhere(
     settings = settings or SearchSettings()
     linear = LinearSettings(kind="rigid", spacing=spacing, search=False, iterations=settings.iterations)
     # the edges of soft tissue, which tell a head from a head upside down, are weak beside those of bone and skin
-    registration = LinearRegistration(problem, linear, objective_maker("ngf", _FAINT), context.progress)
+    edges = objective_maker("ngf", _FAINT[problem.dimension])
+    registration = LinearRegistration(problem, linear, edges, context.progress)
     second = None
     if not edges_only and automatic_similarity(problem) == "mi":
         alone = replace(linear, levels=1)
