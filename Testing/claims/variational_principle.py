@@ -173,12 +173,6 @@ def show(table: list[Row]) -> None:
         )
 
 
-def test_claim() -> None:
-    table = rows()
-    show(table)
-    assert all(r.holds for r in table)
-
-
 def main() -> int:
     """0 where every row is within its bounds."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
