@@ -63,7 +63,7 @@ class Settings:
     start: float | None = 1.0
     iterations: int = 100
     tolerance: float = 0.05
-    left_out: float | None = 1e-3
+    left_out: float | None = 1e-4
     rank: int | None = 500
     floor: float = 0.1
     coarse_first: bool = True

@@ -157,7 +157,7 @@ class Parameters:
         Title("Left out of the covariance"),
         Help("Share of the motion's variance the low-rank form may leave out; 0 keeps all, which is slow."),
         Advanced(),
-    ] = 1e-3
+    ] = 1e-4
 
 
 def run(problem: RegistrationProblem, parameters: Parameters, context: Context) -> RegistrationResult:
