@@ -98,6 +98,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/methods/ensemble.py
   DeepRegistrationLib/methods/fused_features.py
   DeepRegistrationLib/methods/initialisation.py
+  DeepRegistrationLib/methods/intensity_window.py
   DeepRegistrationLib/methods/memory.py
   DeepRegistrationLib/methods/peak_memory.py
   DeepRegistrationLib/methods/pipeline.py

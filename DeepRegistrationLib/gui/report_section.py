@@ -31,11 +31,6 @@ class ReportSection:
     def running(self) -> bool:
         return self._steps is not None
 
-    @property
-    def longest_step(self) -> float:
-        """The longest that the application had to wait for a report that is being drawn, s."""
-        return self._steps.longest if self._steps is not None else 0.0
-
     def show(self, outputs: ReviewOutputs | None, fixed: slicer.vtkMRMLVolumeNode | None) -> None:
         """Report this from now on; None: there is nothing to report."""
         self.abandon()

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gui.helpers.user import User
+
 HERE = Path(__file__).parent
 MODULE = HERE.parents[1] / "DeepRegistration" / "DeepRegistration.py"
 #: s until a job has surely ended; the first one waits for torch to load
@@ -57,31 +59,8 @@ def scene(slicer_host: Any) -> Iterator[Any]:
     slicer_host.clear()
 
 
-class Panel:
+class Panel(User):
     """A user in front of the module."""
-
-    def __init__(self, host: Any, loaded: Any) -> None:
-        self.host, self.loaded = host, loaded
-
-    @property
-    def widget(self) -> Any:
-        return self.loaded.widget
-
-    @property
-    def ui(self) -> Any:
-        return self.widget.ui
-
-    @property
-    def panel(self) -> Any:
-        return self.widget.panel
-
-    @property
-    def parameters(self) -> Any:
-        return self.widget._parameterNode
-
-    def open(self) -> None:
-        self.loaded.representation.show()
-        self.widget.parent.enter()
 
     def choose(self, fixed: Any, moving: Any, method: str = "shift-for-tests", **values: Any) -> None:
         """Pick the two volumes and the method, then edit settings in the form."""
@@ -100,11 +79,6 @@ class Panel:
             control.widget.setChecked(value)
         else:
             control.widget.setValue(value)
-
-    @staticmethod
-    def pick(box: Any, title: str) -> None:
-        titles = [box.itemText(k) for k in range(box.count)]
-        box.setCurrentIndex(titles.index(title))
 
     @staticmethod
     def title(method: str) -> str:

@@ -15,37 +15,16 @@ import slicer
 import slicer.util
 import vtk
 
+from gui.helpers.user import User
+
 MODULE = Path(__file__).parents[2] / "DeepRegistration" / "DeepRegistrationReview.py"
 PATIENCE = 60.0
 #: what Slicer itself makes once and keeps
 SHARED_NODES = {"Camera", "SubjectHierarchy"}
 
 
-class Review:
+class Review(User):
     """What a user does with the panel."""
-
-    def __init__(self, host: Any, loaded: Any) -> None:
-        self.host, self.loaded = host, loaded
-
-    @property
-    def widget(self) -> Any:
-        return self.loaded.widget
-
-    @property
-    def ui(self) -> Any:
-        return self.widget.ui
-
-    @property
-    def panel(self) -> Any:
-        return self.widget.panel
-
-    @property
-    def parameters(self) -> Any:
-        return self.widget._parameterNode
-
-    def open(self) -> None:
-        self.loaded.representation.show()
-        self.widget.parent.enter()
 
     def measure(self) -> Any:
         assert self.ui.measureButton.enabled, self.ui.measureButton.toolTip
@@ -53,11 +32,6 @@ class Review:
         self.host.wait_until(lambda: not self.panel.running, PATIENCE)
         assert self.panel.outputs is not None, self.ui.messageLabel.text
         return self.panel.outputs
-
-    @staticmethod
-    def pick(box: Any, title: str) -> None:
-        titles = [box.itemText(k) for k in range(box.count)]
-        box.setCurrentIndex(titles.index(title))
 
     @staticmethod
     def titles(box: Any) -> list[str]:

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from ...core.errors import InputError
 from ...core.spec import Advanced, Capability, Choice, Help, MethodSpec, Need, Preset, Range, Title, Unit
 from ..fused_features import fitting_fusion
 from ..initialisation import INITIALISATIONS
+from ..intensity_window import HighestIntensity, LowestIntensity, chosen_window
 
 if TYPE_CHECKING:
     from ...core.context import Context
@@ -115,20 +115,8 @@ class Parameters:
         Help("Distance of compared patches from the centre; automatic where it is not set: 2, or 1 above 3.3 mm."),
         Advanced(),
     ] = 2
-    intensity_minimum: Annotated[
-        float | None,
-        Range(-1e6, 1e6, 10),
-        Title("Lowest intensity looked at"),
-        Help("Darker voxels count as this value (for CT: HU)."),
-        Advanced(),
-    ] = None
-    intensity_maximum: Annotated[
-        float | None,
-        Range(-1e6, 1e6, 10),
-        Title("Highest intensity looked at"),
-        Help("Brighter voxels count as this value (for CT: HU)."),
-        Advanced(),
-    ] = None
+    intensity_minimum: LowestIntensity = None
+    intensity_maximum: HighestIntensity = None
     knots: Annotated[
         float, Range(2, 64, 1), Title("Knot spacing"), Unit("voxels"), Help("Detail of the deformation."), Advanced()
     ] = 4.0
@@ -195,7 +183,7 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
         parameters = fusion.adapted(parameters)
     grid = working_grid(problem.fixed.grid, parameters.spacing)
     settings = _settings(parameters, grid, context.seed)
-    pair = prepare(on_device, grid, initial, _window(parameters))
+    pair = prepare(on_device, grid, initial, chosen_window(parameters))
     compared = parameters.features != "mind" and settings.segmentation_weight > 0
     labels = shared_labels(on_device, grid, initial) if compared else None
     landmarks = landmark_term(on_device, grid, initial, parameters.landmark_weight)
@@ -215,20 +203,6 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     progress.update(1.0)
     said = None if fusion is None else fusion.provenance(context)
     return RegistrationResult(problem, total, inverse, tables=tables, history=history, provenance=said)
-
-
-def _window(parameters: Parameters) -> tuple[float, float] | None:
-    from math import inf
-
-    low, high = parameters.intensity_minimum, parameters.intensity_maximum
-    if low is None and high is None:
-        return None
-    low, high = (-inf if low is None else low), (inf if high is None else high)
-    if low >= high:
-        raise InputError(
-            f"The lowest intensity looked at ({low:g}) must be below the highest ({high:g}); correct one of them."
-        )
-    return low, high
 
 
 def _settings(parameters: Parameters, grid: Grid, seed: int) -> Settings:

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ...core.spec import Advanced, Capability, Choice, Help, MethodSpec, Need, Preset, Range, Title, Unit
 from ..initialisation import INITIALISATIONS
+from ..intensity_window import HighestIntensity, LowestIntensity, chosen_window
 
 if TYPE_CHECKING:
     import torch
@@ -120,20 +121,8 @@ class Parameters:
         Title("Kernel width"),
         Help("How smooth the deformation is; automatic where it is not set: a tenth of the field of view."),
     ] = None
-    intensity_minimum: Annotated[
-        float | None,
-        Range(-1e6, 1e6, 10),
-        Title("Lowest intensity looked at"),
-        Help("Darker voxels count as this value (for CT: HU)."),
-        Advanced(),
-    ] = None
-    intensity_maximum: Annotated[
-        float | None,
-        Range(-1e6, 1e6, 10),
-        Title("Highest intensity looked at"),
-        Help("Brighter voxels count as this value (for CT: HU)."),
-        Advanced(),
-    ] = None
+    intensity_minimum: LowestIntensity = None
+    intensity_maximum: HighestIntensity = None
     regularity: Annotated[
         float,
         Range(0, 10, 0.0001),
@@ -189,9 +178,8 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     kind, found = _kind(on_device, parameters, context.messages)
     shares = (share_on(found[0], grid), share_on(found[1], grid, initial))
     left_out = [m for m in shares if m is not None]
-    pairs = scaled_pairs(
-        _without_lesion_masks(on_device, parameters), grid, parameters.levels, initial, _window(parameters), left_out
-    )
+    compared, window = _without_lesion_masks(on_device, parameters), chosen_window(parameters)
+    pairs = scaled_pairs(compared, grid, parameters.levels, initial, window, left_out)
     masks, begin = None, 0.02
     if kind == "weighted":
         begin = 0.2
@@ -289,22 +277,6 @@ def _level(scaled: ScaledPair, masks: MaskCourse | None) -> Level:
     weight = pair.known if pair.trust is None else pair.known * pair.trust
     on_grid = () if masks is None else tuple(masks.on(pair.grid))
     return Level(pair.grid, pair.moving, pair.fixed, weight, on_grid)
-
-
-def _window(parameters: Parameters) -> tuple[float, float] | None:
-    from math import inf
-
-    from ...core.errors import InputError
-
-    low, high = parameters.intensity_minimum, parameters.intensity_maximum
-    if low is None and high is None:
-        return None
-    low, high = (-inf if low is None else low), (inf if high is None else high)
-    if low >= high:
-        raise InputError(
-            f"The lowest intensity looked at ({low:g}) must be below the highest ({high:g}); correct one of them."
-        )
-    return low, high
 
 
 def memory(size: tuple[int, ...], parameters: Parameters) -> int:

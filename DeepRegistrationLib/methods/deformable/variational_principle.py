@@ -22,9 +22,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from ...core.errors import InputError
 from ...core.spec import Advanced, Capability, Choice, Help, MethodSpec, Need, Preset, Range, Title, Unit
 from ..initialisation import INITIALISATIONS
+from ..intensity_window import HighestIntensity, LowestIntensity, chosen_window
 
 if TYPE_CHECKING:
     from ...core.context import Context
@@ -131,20 +131,8 @@ class Parameters:
         Help("A level ends where a step lowers the difference by less than this share."),
         Advanced(),
     ] = 0.02
-    intensity_minimum: Annotated[
-        float | None,
-        Range(-1e6, 1e6, 10),
-        Title("Lowest intensity looked at"),
-        Help("Darker voxels count as this value (for CT: HU)."),
-        Advanced(),
-    ] = None
-    intensity_maximum: Annotated[
-        float | None,
-        Range(-1e6, 1e6, 10),
-        Title("Highest intensity looked at"),
-        Help("Brighter voxels count as this value (for CT: HU)."),
-        Advanced(),
-    ] = None
+    intensity_minimum: LowestIntensity = None
+    intensity_maximum: HighestIntensity = None
 
 
 def run(problem: RegistrationProblem, parameters: Parameters, context: Context) -> RegistrationResult:
@@ -180,7 +168,7 @@ def _scheme(parameters: Parameters) -> Scheme:
         levels=parameters.levels,
         blur=parameters.blur,
         radius=parameters.radius,
-        window=_window(parameters),
+        window=chosen_window(parameters),
         settings=Settings(
             smallest=parameters.smallest_jacobian,
             detail=parameters.detail,
@@ -189,20 +177,6 @@ def _scheme(parameters: Parameters) -> Scheme:
             tolerance=parameters.tolerance,
         ),
     )
-
-
-def _window(parameters: Parameters) -> tuple[float, float] | None:
-    from math import inf
-
-    low, high = parameters.intensity_minimum, parameters.intensity_maximum
-    if low is None and high is None:
-        return None
-    low, high = (-inf if low is None else low), (inf if high is None else high)
-    if low >= high:
-        raise InputError(
-            f"The lowest intensity looked at ({low:g}) must be below the highest ({high:g}); correct one of them."
-        )
-    return low, high
 
 
 def memory(size: tuple[int, ...], parameters: Parameters) -> int:
