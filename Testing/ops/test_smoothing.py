@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scipy.ndimage import correlate1d
 
 from DeepRegistrationLib.ops.smoothing import gaussian_kernel, gaussian_smooth
 
@@ -28,3 +29,19 @@ def test_separable_sum_on_axes_in_the_order_x_y_z() -> None:
 
 def test_constants_stay() -> None:
     assert torch.allclose(gaussian_smooth(torch.full((2, 5, 6), 3.0), 2.0), torch.tensor(3.0))
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 14, 11), (2, 20, 17), (3, 7, 1, 5)])
+def test_it_is_scipys_sum_with_the_edge_held_outside(shape: tuple[int, ...]) -> None:
+    data = torch.rand(shape, generator=torch.Generator().manual_seed(5))
+    kept, expected = data.clone(), data.numpy()
+    sigma = (1.0, 0.0, 2.3)[: len(shape) - 1]
+    for k, s in enumerate(sigma):
+        expected = correlate1d(expected, gaussian_kernel(s).numpy(), axis=-1 - k, mode="nearest")
+    torch.testing.assert_close(gaussian_smooth(data, sigma), torch.from_numpy(expected), atol=1e-5, rtol=0)
+    assert torch.equal(data, kept)
+
+
+def test_gradient() -> None:
+    data = torch.rand(2, 5, 4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: gaussian_smooth(x, (0.7, 1.2, 0.4)), (data,))
