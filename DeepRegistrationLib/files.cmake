@@ -163,8 +163,10 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/mrml/views.py
   DeepRegistrationLib/mrml/volumes.py
   DeepRegistrationLib/networks/__init__.py
+  DeepRegistrationLib/networks/catalogue.py
   DeepRegistrationLib/networks/feature_fusion.py
   DeepRegistrationLib/networks/fusion_settings.py
+  DeepRegistrationLib/networks/working.py
   DeepRegistrationLib/ops/__init__.py
   DeepRegistrationLib/ops/box.py
   DeepRegistrationLib/ops/correlation.py
@@ -183,6 +185,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/ops/smoothing.py
   DeepRegistrationLib/ops/splines.py
   DeepRegistrationLib/ops/surface_points.py
+  DeepRegistrationLib/ops/warp.py
   DeepRegistrationLib/optim/__init__.py
   DeepRegistrationLib/optim/adam.py
   DeepRegistrationLib/optim/bcpd.py
@@ -238,8 +241,11 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/reports/tables.py
   DeepRegistrationLib/reports/writing.py
   DeepRegistrationLib/training/__init__.py
+  DeepRegistrationLib/training/batch.py
+  DeepRegistrationLib/training/cases.py
   DeepRegistrationLib/training/contour_errors.py
   DeepRegistrationLib/training/fusion.py
+  DeepRegistrationLib/training/recipe.py
   DeepRegistrationLib/transforms/__init__.py
   DeepRegistrationLib/transforms/affine.py
   DeepRegistrationLib/transforms/compose.py

@@ -48,6 +48,26 @@ def sample_index(
     return values.reshape(data.shape[:1] + index.shape[:-1])
 
 
+def sample_batch(data: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """As `sample_index` for B of each, linear, the edge value held outside.
+
+    data (B, C, [Z,] Y, X) at index (B, ..., d) -> (B, C, ...); differentiable in both.
+    """
+    d = index.shape[-1]
+    if data.dim() != d + 2 or len(data) != len(index):
+        raise ValueError(f"data of shape {tuple(data.shape)} does not fit coordinates of {tuple(index.shape)}")
+    size = torch.tensor(data.shape[:1:-1], device=index.device, dtype=index.dtype)
+    normalised = torch.addcmul(1 / size - 1, index, 2 / size).to(data.dtype)
+    values = F.grid_sample(
+        data,
+        normalised.reshape(len(data), *(1,) * (d - 1), -1, d),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=ALIGN_CORNERS,
+    )
+    return values.reshape(*data.shape[:2], *index.shape[1:-1])
+
+
 def sample_displaced(data: torch.Tensor, displacement: torch.Tensor, grid: Grid) -> torch.Tensor:
     """data(x + u(x)) at the voxel centres x of `grid`, the edge value held outside; linear.
 
