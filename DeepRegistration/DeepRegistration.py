@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from slicer import (
     vtkMRMLLabelMapVolumeNode,
     vtkMRMLMarkupsFiducialNode,
@@ -22,9 +21,7 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 try:
     import DeepRegistrationLib
@@ -32,6 +29,8 @@ except ModuleNotFoundError:
     # installed, the library lies beside this file; in the source tree it lies one folder up
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     import DeepRegistrationLib
+
+from DeepRegistrationLib.gui.module_widget import ModuleWidget
 
 
 class DeepRegistration(ScriptedLoadableModule):
@@ -80,71 +79,21 @@ class DeepRegistrationParameterNode:
     device: str = "auto"
 
 
-class DeepRegistrationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Life of the panel; what it shows and does is `DeepRegistrationLib.gui.panel`."""
+class DeepRegistrationWidget(ModuleWidget):
+    """What it shows and does is `DeepRegistrationLib.gui.panel`."""
 
-    def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic: DeepRegistrationLogic | None = None
-        self.panel: Any = None
-        self._parameterNode: Any = None
-        self._parameterNodeGuiTag: Any = None
+    def makeLogic(self) -> "DeepRegistrationLogic":
+        return DeepRegistrationLogic()
+
+    def makePanel(self) -> Any:
+        from DeepRegistrationLib.gui.panel import AlignPanel
+
+        return AlignPanel(self.ui, self.logic)
 
     def setup(self) -> None:
         """Called when the user opens the module for the first time."""
-        from DeepRegistrationLib.gui.panel import AlignPanel
-
-        ScriptedLoadableModuleWidget.setup(self)
-        uiWidget = slicer.util.loadUI(self.resourcePath("UI/DeepRegistration.ui"))
-        self.layout.addWidget(uiWidget)
-        self.ui = slicer.util.childWidgetVariables(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
-        self.logic = DeepRegistrationLogic()
-        self.panel = AlignPanel(self.ui, self.logic)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        ModuleWidget.setup(self)
         self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
-        self.initializeParameterNode()
-
-    def cleanup(self) -> None:
-        """Called when the application closes or the module is reloaded: nothing stays behind."""
-        if self.panel is not None:
-            self.setParameterNode(None)
-            self.panel.close()
-        self.removeObservers()
-
-    def enter(self) -> None:
-        """Called each time the user opens this module."""
-        self.initializeParameterNode()
-
-    def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
-        """The parameter node goes away, and with it the volumes that a running alignment is about."""
-        self.setParameterNode(None)
-
-    def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
-        """Where the module is shown, it needs a new parameter node at once."""
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-
-    def initializeParameterNode(self) -> None:
-        """Make sure that the parameter node exists and is observed."""
-        self.setParameterNode(self.logic.getParameterNode())
-
-    def setParameterNode(self, inputParameterNode: DeepRegistrationParameterNode | None) -> None:
-        """Show another parameter node, or none."""
-        old, new = self._parameterNode, inputParameterNode
-        if old and new and old.parameterNode is new.parameterNode:
-            self.panel.refresh()
-            return
-        if old:
-            old.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(old, vtk.vtkCommand.ModifiedEvent, self.panel.refresh)
-        self._parameterNode = new
-        if new:
-            self._parameterNodeGuiTag = new.connectGui(self.ui)
-            self.addObserver(new, vtk.vtkCommand.ModifiedEvent, self.panel.refresh)
-        self.panel.show(new)
 
     def onApplyButton(self) -> None:
         """Start, or cancel what runs. The panel says what went wrong; only the unforeseen pops up."""

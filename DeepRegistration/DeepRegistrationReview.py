@@ -21,15 +21,15 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 try:
     import DeepRegistrationLib  # noqa: F401
 except ModuleNotFoundError:
     # installed, the library lies beside this file; in the source tree it lies one folder up
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from DeepRegistrationLib.gui.module_widget import ModuleWidget
 
 
 class DeepRegistrationReview(ScriptedLoadableModule):
@@ -70,75 +70,21 @@ class DeepRegistrationReviewParameterNode:
     members: int = 5
 
 
-class DeepRegistrationReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Life of the panel; what it shows and does is `DeepRegistrationLib.gui.review_panel`."""
+class DeepRegistrationReviewWidget(ModuleWidget):
+    """What it shows and does is `DeepRegistrationLib.gui.review_panel`."""
 
-    def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic: DeepRegistrationReviewLogic | None = None
-        self.panel: Any = None
-        self._parameterNode: Any = None
-        self._parameterNodeGuiTag: Any = None
+    def makeLogic(self) -> "DeepRegistrationReviewLogic":
+        return DeepRegistrationReviewLogic()
+
+    def makePanel(self) -> Any:
+        from DeepRegistrationLib.gui.review_panel import ReviewPanel
+
+        return ReviewPanel(self.ui)
 
     def setup(self) -> None:
         """Called when the user opens the module for the first time."""
-        from DeepRegistrationLib.gui.review_panel import ReviewPanel
-
-        ScriptedLoadableModuleWidget.setup(self)
-        uiWidget = slicer.util.loadUI(self.resourcePath("UI/DeepRegistrationReview.ui"))
-        self.layout.addWidget(uiWidget)
-        self.ui = slicer.util.childWidgetVariables(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
-        self.logic = DeepRegistrationReviewLogic()
-        self.panel = ReviewPanel(self.ui)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        ModuleWidget.setup(self)
         self.ui.measureButton.connect("clicked(bool)", self.onMeasureButton)
-        self.initializeParameterNode()
-
-    def cleanup(self) -> None:
-        """Called when the application closes or the module is reloaded: nothing stays behind."""
-        if self.panel is not None:
-            self.panel.close()
-            self.setParameterNode(None)
-        self.removeObservers()
-
-    def enter(self) -> None:
-        """Called each time the user opens this module."""
-        self.initializeParameterNode()
-
-    def exit(self) -> None:
-        """Called each time the user opens another module: the views are put back."""
-        self.panel.leave()
-
-    def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
-        """The parameter node goes away, and with it what a running measurement is about."""
-        self.setParameterNode(None)
-
-    def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
-        """Where the module is shown, it needs a new parameter node at once."""
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-
-    def initializeParameterNode(self) -> None:
-        """Make sure that the parameter node exists and is observed."""
-        self.setParameterNode(self.logic.getParameterNode())
-
-    def setParameterNode(self, inputParameterNode: DeepRegistrationReviewParameterNode | None) -> None:
-        """Show another parameter node, or none."""
-        old, new = self._parameterNode, inputParameterNode
-        if old and new and old.parameterNode is new.parameterNode:
-            self.panel.refresh()
-            return
-        if old:
-            old.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(old, vtk.vtkCommand.ModifiedEvent, self.panel.refresh)
-        self._parameterNode = new
-        if new:
-            self._parameterNodeGuiTag = new.connectGui(self.ui)
-            self.addObserver(new, vtk.vtkCommand.ModifiedEvent, self.panel.refresh)
-        self.panel.show(new)
 
     def onMeasureButton(self) -> None:
         """Start, or cancel what runs. The panel says what went wrong; only the unforeseen pops up."""

@@ -25,6 +25,7 @@ from .candidates import CandidateList
 from .choices import ChoiceList, device_items, known_method, method_items, preset_items, view_items
 from .form import ParameterForm
 from .models import ModelPicker
+from .module_widget import Panel
 from .numbers import fill_table, result_rows, time_left
 from .readiness import mark_unused, reason_against, sentence
 from .start import SegmentNames, input_nodes
@@ -38,7 +39,7 @@ class Logic(Protocol):
     def start(self, parameterNode: Any) -> tuple[Order, RunningJob]: ...
 
 
-class AlignPanel:
+class AlignPanel(Panel):
     """Connects the widgets `ui` (by their names in DeepRegistration.ui) with `logic`.
 
     The parameter node holds method, preset, values (JSON of what the user set), device and the node of the

@@ -22,6 +22,7 @@ from .batch_section import BatchSection
 from .compare_section import CompareSection
 from .landmark_section import LandmarkSection
 from .map_section import MapSection
+from .module_widget import Panel
 from .numbers import time_left
 from .report_section import ReportSection
 from .review_run import ReviewRun
@@ -40,7 +41,7 @@ _INPUTS = {
 }
 
 
-class ReviewPanel:
+class ReviewPanel(Panel):
     """Connects the widgets `ui` (by their names in DeepRegistrationReview.ui) with the parts of the library.
 
     `show(node)` makes the panel show a parameter node, `show(None)` lets go of it.
