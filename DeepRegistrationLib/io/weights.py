@@ -1,146 +1,30 @@
-"""Trained models: a folder with `card.json` and the weights it names, in safetensors.
+"""Weights of trained models, in safetensors; the models themselves are in io/model_cards.py.
 
     card["sha256"] = SHA-256 of the weights file,   or the model is refused
 
-The card says what the model is, how it was trained and what it reached (FIELDS). Only safetensors are read: a pickle
-runs whatever program its maker put in.
-
-Models lie in `Resources/Models/<id>`, beside the library in the source tree and inside Slicer, within it where it was
-installed as a Python package; a user's own lie in `user_folder()` or in the folders of the environment variable
-DEEPREGISTRATION_MODELS.
+Only safetensors are read: a pickle runs whatever program its maker put in.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
-import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..core.errors import InputError
+from .model_cards import Model, write_card
 from .paths import AnyPath, readable, replacing
 
-CARD = "card.json"
 ENDING = ".safetensors"
-ENVIRONMENT = "DEEPREGISTRATION_MODELS"
-
-#: what every card says -> the type it has there
-FIELDS: Mapping[str, type] = {
-    "id": str,
-    "title": str,
-    "architecture": str,
-    "weights": str,
-    "sha256": str,
-    "settings": dict,
-    "training": dict,
-    "results": dict,
-}
-
-#: what every card says of its training
-TRAINING = ("command", "data", "seed", "steps")
-
-_LIBRARY = Path(__file__).resolve().parents[1]
 
 #: a zip archive, as torch.save makes it, and what a bare pickle begins with
 _ZIP, _PICKLE = b"PK\x03\x04", pickle.PROTO
 _PICKLE_ENDINGS = (".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".bin", ".tar")
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model as its card describes it; `folder` holds card and weights.
-
-    settings  what the architecture needs to know: channels, names of segments, resolution ...
-    card      everything the card says
-    """
-
-    id: str
-    title: str
-    architecture: str
-    folder: Path
-    weights: Path
-    sha256: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    card: Mapping[str, Any] = field(default_factory=dict)
-
-
-def shipped_folder() -> Path:
-    """`Resources/Models` of this installation; it need not exist."""
-    beside = _LIBRARY.parent / "Resources" / "Models"
-    within = _LIBRARY / "Resources" / "Models"
-    return within if within.is_dir() else beside
-
-
-def user_folder() -> Path:
-    """Where a user's own models lie, by the custom of the system; it need not exist."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "DeepRegistration" / "Models"
-
-
-def model_folders() -> list[Path]:
-    """Folders of models, those of the user first: DEEPREGISTRATION_MODELS, `user_folder()`, `shipped_folder()`."""
-    named = [Path(p).expanduser() for p in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if p]
-    return [*named, user_folder(), shipped_folder()]
-
-
-def find_models(
-    architecture: str | None = None, folders: Iterable[Path] | None = None, problems: list[str] | None = None
-) -> list[Model]:
-    """Every model of `architecture` (None: any) in the folders, which are looked through in order.
-
-    A model whose card cannot be read is left out, and the sentence why is appended to `problems`. Of several with
-    one id the first counts.
-    """
-    found: dict[str, Model] = {}
-    for folder in model_folders() if folders is None else folders:
-        for card in sorted(folder.glob(f"*/{CARD}")):
-            try:
-                model = read_model(card.parent)
-            except InputError as error:
-                if problems is not None:
-                    problems.append(str(error))
-                continue
-            if architecture in (None, model.architecture):
-                found.setdefault(model.id, model)
-    return list(found.values())
-
-
-def read_model(folder: AnyPath) -> Model:
-    """The model of a folder, by its card; the weights are not looked at yet.
-
-    Raises InputError for a folder without a card, or where the card lacks something.
-    """
-    where = Path(folder).expanduser()
-    file = readable(where / CARD, "model card")
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(f"The model card {str(file)!r} is no JSON text; copy the model's folder again.") from None
-    wrong = [k for k, kind in FIELDS.items() if not isinstance(card, dict) or not isinstance(card.get(k), kind)]
-    wrong += [f"training.{k}" for k in TRAINING if not wrong and k not in card["training"]]
-    if wrong:
-        raise InputError(f"The model card {str(file)!r} does not say {', '.join(wrong)}; add what is missing.")
-    weights = where / card["weights"]
-    if weights.parent != where:
-        raise InputError(
-            f"The model card {str(file)!r} names weights in another folder ({card['weights']!r}); "
-            "put them beside the card."
-        )
-    return Model(
-        card["id"], card["title"], card["architecture"], where, weights, card["sha256"], card["settings"], card
-    )
 
 
 def load_weights(model: Model) -> dict[str, torch.Tensor]:
@@ -163,11 +47,25 @@ def read_tensors(path: AnyPath) -> dict[str, torch.Tensor]:
     return _parsed(_content(file), file)
 
 
-def write_tensors(path: AnyPath, tensors: Mapping[str, torch.Tensor]) -> str:
-    """Writes a .safetensors file, whole or not at all, and gives its SHA-256. Raises OutputError."""
+def read_notes(path: AnyPath) -> dict[str, str]:
+    """The texts that were written into a .safetensors file beside its tensors. Raises InputError as `read_tensors`."""
+    file = Path(path).expanduser()
+    content = _content(file)
+    _parsed(content, file)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return dict(header.get("__metadata__", {}))
+
+
+def write_tensors(path: AnyPath, tensors: Mapping[str, torch.Tensor], notes: Mapping[str, str] | None = None) -> str:
+    """Writes a .safetensors file, whole or not at all, and gives its SHA-256. Raises OutputError.
+
+    notes  texts to be kept in the same file, see `read_notes`
+    """
     from safetensors.torch import save
 
-    content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    # storages of their own: safetensors refuses tensors that share one
+    own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    content = save(own, dict(notes) if notes else None)
     with replacing(path, ENDING) as temporary:
         temporary.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
@@ -176,17 +74,14 @@ def write_tensors(path: AnyPath, tensors: Mapping[str, torch.Tensor]) -> str:
 def write_model(folder: AnyPath, tensors: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> Model:
     """Writes weights and card to a folder, made where it is not there; "weights" and "sha256" are filled in.
 
-    card  the other FIELDS and whatever else should be said
+    card  the other FIELDS of io/model_cards.py and whatever else should be said
     Raises OutputError where that cannot be written, InputError where the card lacks something.
     """
     where = Path(folder).expanduser()
     where.mkdir(parents=True, exist_ok=True)
     weights = f"model{ENDING}"
     digest = write_tensors(where / weights, tensors)
-    text = json.dumps({**card, "weights": weights, "sha256": digest}, indent=2, ensure_ascii=False) + "\n"
-    with replacing(where / CARD, ".json") as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return read_model(where)
+    return write_card(where, {**card, "weights": weights, "sha256": digest})
 
 
 def _content(path: Path) -> bytes:

@@ -63,8 +63,9 @@ def _listen(waiting: queue.SimpleQueue[str]) -> None:
 def _preload() -> None:
     """Load what every job needs while the user is still choosing; the first job reports what is missing."""
     try:
-        from .. import io, metrics  # noqa: F401
+        from .. import metrics  # noqa: F401
         from ..core import device  # noqa: F401
+        from ..io import read_image, read_transform  # noqa: F401
     except ImportError:
         traceback.print_exc()
 

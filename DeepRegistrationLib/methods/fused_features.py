@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..core.problem import RegistrationProblem
     from ..core.result import Provenance
     from ..core.transform import Transform
-    from ..io.weights import Model
+    from ..io.model_cards import Model
     from ..networks.feature_fusion import FeatureFusion
     from ..networks.fusion_settings import FusionSettings
     from ..optim.convex_adam import Features
@@ -77,7 +77,8 @@ def fitting_fusion(problem: RegistrationProblem, context: Context) -> Fusion | N
     """The first model (the user's own come first) that knows segments of both scans; None, and a sentence in
     `context.messages`, where none does."""
     from ..core.errors import InputError
-    from ..io.weights import find_models, load_weights
+    from ..io.model_cards import find_models
+    from ..io.weights import load_weights
     from ..networks.feature_fusion import FeatureFusion
     from ..networks.fusion_settings import FusionSettings
 

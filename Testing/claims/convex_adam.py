@@ -27,7 +27,8 @@ import head_neck
 from convex_adam_training import ORGANS, training_cases
 from head_neck import SEGMENT_SCALE, Pair, Score
 
-from DeepRegistrationLib.io.weights import find_models, load_weights, shipped_folder
+from DeepRegistrationLib.io.model_cards import find_models, shipped_folder
+from DeepRegistrationLib.io.weights import load_weights
 from DeepRegistrationLib.methods.fused_features import ARCHITECTURE
 from DeepRegistrationLib.networks.feature_fusion import FeatureFusion
 from DeepRegistrationLib.networks.fusion_settings import FusionSettings

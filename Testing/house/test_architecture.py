@@ -33,8 +33,9 @@ MAY_IMPORT = {
     "losses": GROUND,
     "networks": GROUND,
     "optim": GROUND,
-    "methods": COMPUTING | {"io.weights"},
-    "training": COMPUTING | {"io.weights", "metrics", "methods"},
+    # a model is a card and weights; the other files of io know images and transforms
+    "methods": COMPUTING | {"io.weights", "io.model_cards"},
+    "training": COMPUTING | {"io.weights", "io.model_cards", "metrics", "methods"},
     "jobs": ALL_BELOW_SLICER,
     "reports": {"core", "transforms", "metrics", "io", "jobs"},
     # Nodes go to the worker in a job folder; a job knows no nodes.

@@ -13,17 +13,9 @@ import pytest
 import torch
 
 from DeepRegistrationLib.core.errors import InputError, OutputError
-from DeepRegistrationLib.io import weights
-from DeepRegistrationLib.io.weights import (
-    find_models,
-    load_weights,
-    model_folders,
-    read_model,
-    read_tensors,
-    shipped_folder,
-    write_model,
-    write_tensors,
-)
+from DeepRegistrationLib.io import model_cards
+from DeepRegistrationLib.io.model_cards import find_models, model_folders, read_model, shipped_folder
+from DeepRegistrationLib.io.weights import load_weights, read_notes, read_tensors, write_model, write_tensors
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1.5], dtype=torch.float64)}
 
@@ -105,6 +97,15 @@ def test_weights_cut_short_are_refused(tmp_path: Path) -> None:
         read_tensors(tmp_path / "x.safetensors")
 
 
+def test_notes_are_kept_beside_the_tensors(tmp_path: Path) -> None:
+    said = {"state": '{"step": 3}', "ä": ""}
+    write_tensors(tmp_path / "x.safetensors", TENSORS, said)
+    assert read_notes(tmp_path / "x.safetensors") == said
+    assert read_tensors(tmp_path / "x.safetensors").keys() == TENSORS.keys()
+    write_tensors(tmp_path / "x.safetensors", TENSORS)
+    assert read_notes(tmp_path / "x.safetensors") == {}
+
+
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     model = write_model(tmp_path / "one", TENSORS, card())
     model.weights.unlink()
@@ -112,7 +113,7 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
         load_weights(model)
 
 
-@pytest.mark.parametrize("key", list(weights.FIELDS))
+@pytest.mark.parametrize("key", list(model_cards.FIELDS))
 def test_a_card_says_everything(key: str, tmp_path: Path) -> None:
     write_model(tmp_path / "one", TENSORS, card())
     rewrite(tmp_path / "one", **{key: None})
@@ -120,7 +121,7 @@ def test_a_card_says_everything(key: str, tmp_path: Path) -> None:
         read_model(tmp_path / "one")
 
 
-@pytest.mark.parametrize("key", weights.TRAINING)
+@pytest.mark.parametrize("key", model_cards.TRAINING)
 def test_a_card_tells_of_the_training(key: str, tmp_path: Path) -> None:
     training = {k: v for k, v in card()["training"].items() if k != key}
     with pytest.raises(InputError, match=key):
@@ -159,7 +160,7 @@ def test_models_are_looked_for_in_order(tmp_path: Path) -> None:
 
 
 def test_a_user_names_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(weights.ENVIRONMENT, os.pathsep.join([str(tmp_path / "a"), str(tmp_path / "b")]))
+    monkeypatch.setenv(model_cards.ENVIRONMENT, os.pathsep.join([str(tmp_path / "a"), str(tmp_path / "b")]))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     folders = model_folders()
     assert folders[:2] == [tmp_path / "a", tmp_path / "b"]
@@ -172,7 +173,7 @@ def test_shipped_models_are_found_beside_and_within(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside the library in the source tree and in Slicer, within it as a Python package."""
-    monkeypatch.setattr(weights, "_LIBRARY", tmp_path / "DeepRegistrationLib")
+    monkeypatch.setattr(model_cards, "_LIBRARY", tmp_path / "DeepRegistrationLib")
     (tmp_path / place / "one").mkdir(parents=True)
     write_model(tmp_path / place / "one", TENSORS, card())
     assert [m.id for m in find_models(folders=[shipped_folder()])] == ["one"]

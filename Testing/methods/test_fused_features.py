@@ -15,7 +15,7 @@ from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.core.image import Image, ImageKind
 from DeepRegistrationLib.core.problem import RegistrationProblem
 from DeepRegistrationLib.core.result import RegistrationResult
-from DeepRegistrationLib.io import weights
+from DeepRegistrationLib.io import model_cards
 from DeepRegistrationLib.io.weights import write_model
 from DeepRegistrationLib.methods.deformable.convex_adam import SPEC
 from DeepRegistrationLib.methods.fused_features import ARCHITECTURE, Fusion, fitting_fusion
@@ -67,7 +67,7 @@ def make_model(folder: Path, settings: FusionSettings = SETTINGS, name: str = "m
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder of models there is."""
-    monkeypatch.setattr(weights, "model_folders", lambda: [tmp_path])
+    monkeypatch.setattr(model_cards, "model_folders", lambda: [tmp_path])
     return tmp_path
 
 
@@ -229,7 +229,7 @@ def test_weights_of_another_network_are_refused(models: Path) -> None:
 
 
 def test_the_trained_model_knows_the_organs_it_names() -> None:
-    shipped = weights.find_models(ARCHITECTURE, [weights.shipped_folder()])
+    shipped = model_cards.find_models(ARCHITECTURE, [model_cards.shipped_folder()])
     assert [m.id for m in shipped] == ["convex-adam-fusion"]
     settings = FusionSettings.from_card(shipped[0].settings)
     ways = [
