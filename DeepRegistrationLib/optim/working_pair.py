@@ -52,8 +52,8 @@ def prepare(
     problem: RegistrationProblem, grid: Grid, initial: Transform | None, window: tuple[float, float] | None
 ) -> WorkingPair:
     """Resample everything onto `grid`; intensities are clamped to `window` where there is one."""
-    fixed = _first_channel(_blurred_for(problem.fixed, grid)).resampled(grid).data[0].to(torch.float32)
-    moving_image = _first_channel(_blurred_for(problem.moving, grid))
+    fixed = first_channel(blurred_for(problem.fixed, grid)).resampled(grid).data[0].to(torch.float32)
+    moving_image = first_channel(blurred_for(problem.moving, grid))
     moving = moving_image.resampled(grid, initial).data[0].to(torch.float32)
     known = _seen(problem.moving, grid, initial)
     if problem.moving_mask is not None:
@@ -79,19 +79,14 @@ def one_hot(labels: Image, grid: Grid, transform: Transform | None, values: list
     return torch.cat([pooled((on_grid == v).to(torch.float32), factor) for v in values])
 
 
-def _seen(image: Image, grid: Grid, transform: Transform | None) -> torch.Tensor:
-    ones = image.with_data(torch.ones_like(image.data[:1], dtype=torch.float32))
-    return ones.resampled(grid, transform, outside=0.0).data[0]
-
-
-def _first_channel(image: Image) -> Image:
+def first_channel(image: Image) -> Image:
     """Colour becomes its mean: the features look at one intensity."""
     if image.channels == 1:
         return image
     return image.with_data(image.data.to(torch.float32).mean(dim=0, keepdim=True))
 
 
-def _blurred_for(image: Image, grid: Grid) -> Image:
+def blurred_for(image: Image, grid: Grid) -> Image:
     """Averaged down along axes that are much finer than `grid`, so that sampling does not alias."""
     target = min(grid.spacing)
     factors = [max(1, min(int(target / s + 0.3), n)) for s, n in zip(image.grid.spacing, image.grid.size, strict=True)]
@@ -99,3 +94,8 @@ def _blurred_for(image: Image, grid: Grid) -> Image:
         return image
     data = block_average(image.data, factors)
     return Image(data, image.grid.downsampled(factors), image.kind, image.names, image.unit)
+
+
+def _seen(image: Image, grid: Grid, transform: Transform | None) -> torch.Tensor:
+    ones = image.with_data(torch.ones_like(image.data[:1], dtype=torch.float32))
+    return ones.resampled(grid, transform, outside=0.0).data[0]
