@@ -39,6 +39,8 @@ MOTION = 40.0  # mm, the most that an organ shifts
 POINTS = 400  # a segment, on average
 SEEDS = (0, 1, 2)
 WRONG = 0.1  # share of labels that are swapped
+#: a segment beside pycpd, whose time grows with the cube of their number
+FEW_POINTS = 150
 #: of pycpd's energy, 1/mm^2; the best counts. MAGNITUDE corresponds to 0.01.
 ALPHAS = (0.01, 0.1, 2.0)
 
@@ -51,9 +53,13 @@ folder, alphas, beta = sys.argv[1], json.loads(sys.argv[2]), float(sys.argv[3])
 data, out = np.load(folder + "/points.npz"), {}
 for alpha in alphas:
     begun = time.perf_counter()
-    found = DeformableRegistration(X=data["target"], Y=data["source"], alpha=alpha, beta=beta, max_iterations=150)
+    found = DeformableRegistration(X=data["target"], Y=data["source"], alpha=alpha, beta=beta)
     found.register()
-    out[str(alpha)] = [time.perf_counter() - begun, found.transform_point_cloud(Y=data["at"]).tolist()]
+    seconds = time.perf_counter() - begun
+    # its own way to other points takes only as many as there were: the kernel of its paper between those and the source
+    apart = ((data["at"][:, None] - data["source"][None]) ** 2).sum(axis=2)
+    moved = data["at"] + np.exp(-apart / (2 * beta**2)) @ found.W
+    out[str(alpha)] = [seconds, moved.tolist()]
 print(json.dumps(out))
 """
 
@@ -209,7 +215,7 @@ def speed_holds(case: Case) -> bool:
 
 def pycpd_holds(cases: list[Case], python: str) -> bool:
     """Less error than pycpd's best, in less time, on the same points."""
-    print("\nAgainst pycpd's deformable registration on the same points")
+    print(f"\nAgainst pycpd's deformable registration, {len(cases[0].fixed.labels)} points on either side")
     ours, theirs = [], []
     for case in cases:
         begun = time.perf_counter()
@@ -218,7 +224,10 @@ def pycpd_holds(cases: list[Case], python: str) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             np.savez(f"{folder}/points.npz", target=case.moving.points, source=case.fixed.points, at=case.at)
             command = [python, "-c", _PYCPD, folder, json.dumps(ALPHAS), str(BANDWIDTH)]
-            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise SystemExit(f"pycpd ended with an error: {done.stderr.strip()[-500:]}")
+            said = done.stdout
         rows = {a: (s, torch.tensor(p, dtype=torch.float64)) for a, (s, p) in json.loads(said).items()}
         errors = {a: float((p - case.truth).norm(dim=1).mean()) for a, (_, p) in rows.items()}
         best = min(errors, key=lambda a: errors[a])
@@ -245,7 +254,7 @@ def main(arguments: list[str] | None = None) -> int:
     cases = [Case(seed) for seed in SEEDS]
     held = [coherence_holds(cases), labels_hold(cases), speed_holds(cases[0])]
     if chosen.pycpd:
-        held.append(pycpd_holds(cases, chosen.pycpd))
+        held.append(pycpd_holds([Case(seed, FEW_POINTS) for seed in SEEDS], chosen.pycpd))
     return 0 if all(held) else 1
 
 
