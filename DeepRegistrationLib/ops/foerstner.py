@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 
 from .box import box_maximum
 from .gradients import axis_derivative
+from .kernels import along_axis
 from .smoothing import gaussian_smooth
 
 #: mm, width of the window A is averaged over
@@ -45,9 +46,12 @@ def foerstner_response(image: torch.Tensor, spacing: Sequence[float], sigma: flo
     image = image.to(torch.float32)
     widths = [sigma / float(s) for s in spacing]
     slopes = [axis_derivative(image, d - 1 - k) / float(spacing[k]) for k in range(d)]
-    tensor = {
-        (i, j): gaussian_smooth((slopes[i] * slopes[j])[None], widths)[0] for i in range(d) for j in range(i, d)
-    }
+    # one small matrix an axis, the edge value held outside: many times faster than a convolution
+    matrices = [
+        gaussian_smooth(torch.eye(n, device=image.device), w).T.contiguous()
+        for n, w in zip(image.shape, reversed(widths), strict=True)
+    ]
+    tensor = {(i, j): _smoothed(slopes[i] * slopes[j], matrices) for i in range(d) for j in range(i, d)}
     del slopes
     determinant, cofactors = _invariants(tensor, d)
     # where A is singular, so is its inverse: D is 0
@@ -116,6 +120,12 @@ def distance_to_stronger(points: torch.Tensor) -> torch.Tensor:
         later = torch.arange(stop, device=points.device) >= torch.arange(start, stop, device=points.device)[:, None]
         out[start:stop] = apart.masked_fill_(later, torch.inf).amin(dim=1)
     return out
+
+
+def _smoothed(values: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
+    for axis, matrix in enumerate(matrices):
+        values = along_axis(values, matrix, axis)
+    return values
 
 
 def _invariants(tensor: dict[tuple[int, int], torch.Tensor], d: int) -> tuple[torch.Tensor, torch.Tensor]:
