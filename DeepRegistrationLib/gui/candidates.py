@@ -25,8 +25,11 @@ class CandidateList:
         self._table.connect("itemSelectionChanged()", self._selected)
         self.show((), 1)
 
-    def show(self, candidates: Sequence[Candidate], chosen: int) -> None:
-        """One row each, that of the chosen one selected; nothing to be seen where there are none."""
+    def show(self, candidates: Sequence[Candidate], chosen: int, of_best: Sequence[str] = ()) -> None:
+        """One row each, that of the chosen one selected; nothing to be seen where there are none.
+
+        of_best  names of the nodes that belong to the best one whichever is chosen
+        """
         self._shown = chosen
         self._frame.setVisible(bool(candidates))
         self._quiet = True
@@ -36,7 +39,7 @@ class CandidateList:
                 self._table.selectRow(chosen - 1)
         finally:
             self._quiet = False
-        self._label.setText(_sentence(len(candidates), chosen))
+        self._label.setText(_sentence(len(candidates), chosen, of_best))
 
     def _fill(self, candidates: Sequence[Candidate]) -> None:
         scores = list(dict.fromkeys(name for c in candidates for name in c.scores))
@@ -65,13 +68,16 @@ class CandidateList:
             self._picked(chosen[0].row() + 1)
 
 
-def _sentence(count: int, chosen: int) -> str:
+def _sentence(count: int, chosen: int, of_best: Sequence[str]) -> str:
     if not count:
         return ""
     if chosen == 1:
         said = _("{count} candidates were found; the best one is shown. Choose another to look at it.")
         return said.format(count=count)
-    return _(
+    said = _(
         "Candidate {number} of {count} is shown. Nothing was measured of it; the module Deep Registration Review can. "
         "Choose the first one to go back."
     ).format(number=chosen, count=count)
+    if of_best:
+        said += " " + _("These still belong to the best one: {names}.").format(names=", ".join(of_best))
+    return said

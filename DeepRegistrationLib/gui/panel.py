@@ -16,7 +16,7 @@ from slicer.i18n import tr as _
 from ..core.errors import DeepRegistrationError
 from ..core.spec import MethodSpec
 from ..jobs import Event, RunningJob, blocking
-from ..mrml.alternatives import candidates_of, choose, chosen
+from ..mrml.alternatives import candidates_of, choose, chosen, left_with_best
 from ..mrml.map_nodes import show_map
 from ..mrml.order import Order
 from ..mrml.results import RegistrationNodes, nodes_of_result, restore_moving
@@ -339,7 +339,9 @@ class AlignPanel(Panel):
             fill_table(self.ui.resultTable, result_rows(result.metrics, result.provenance))
             warnings = result.metrics.get("warnings") or ()
             self.ui.resultLabel.setText("\n".join([result.transform.GetName(), *warnings]))
-            self.candidates.show(candidates_of(result.transform), chosen(result.transform))
+            self.candidates.show(
+                candidates_of(result.transform), chosen(result.transform), left_with_best(result)
+            )
             self.views.fill(view_items(result))
 
     def _set_running(self, running: bool) -> None:

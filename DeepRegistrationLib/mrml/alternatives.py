@@ -63,6 +63,12 @@ def chosen(transform: slicer.vtkMRMLTransformNode) -> int:
     return int(transform.GetAttribute(_CHOSEN_ATTRIBUTE) or 1)
 
 
+def left_with_best(result: RegistrationNodes) -> tuple[str, ...]:
+    """Names of the maps, series and points of a result, which stay those of its best candidate."""
+    nodes = [*result.maps.values(), *result.series.values(), *result.points.values()]
+    return tuple(node.GetName() for node in nodes)
+
+
 def choose(transform: slicer.vtkMRMLTransformNode, number: int) -> RegistrationNodes:
     """Put candidate `number` (from 1) into the output transform, with moving under it, and make moved volume, moved
     segments, Jacobian and inverse anew from it. Choosing 1 brings the best one back.

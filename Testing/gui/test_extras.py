@@ -69,12 +69,15 @@ def test_candidates_are_stepped_through(panel: Any, volumes: Any, scene: Any) ->
         else:
             np.testing.assert_allclose(found[:, :, -voxels:], expected[:, :, :voxels], atol=0.5)
         assert f"Candidate {number} of 3" in panel.ui.candidatesLabel.text
+        for node in (result.maps["intensity_change"], result.series["images"]):
+            assert node.GetName() in panel.ui.candidatesLabel.text.partition("belong to the best one")[2]
         told = rows(panel.ui.resultTable)  # nothing was measured of it
         assert "Folding (%)" not in told and "Distance between anatomies" not in told
         assert panel.ui.messageLabel.text == ""
     pick(panel, 1)
     np.testing.assert_allclose(slicer.util.arrayFromVolume(result.moved), best, atol=0.01)
     assert "Folding (%)" in rows(panel.ui.resultTable) and "best one is shown" in panel.ui.candidatesLabel.text
+    assert "belong" not in panel.ui.candidatesLabel.text
     assert panel.host.popups.opened == []
 
 
