@@ -33,19 +33,22 @@ ENOUGH_CELLS = 10_000
 #: the same for the one channel of intensity, which is noisier and cheaper
 ENOUGH_VOXELS = 40_000
 
+#: widths of the knots before the fine ones, in fine knots; how the history calls them; their share of the progress
+WIDTHS = (4, 2)
+_NAMES = {4: "stiff", 2: "coarse"}
+_COARSE_SHARE = {4: 0.1, 2: 0.19}
+
 #: looked-at cells are at most this many knot spacings apart
 APART = 1.5
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The numbers of both stages; lengths in working voxels. See methods/deformable/convex_adam.py for words."""
+class RefinementSettings:
+    """The numbers of the instance optimisation; lengths in working voxels. See methods/refinement_parameters.py for
+    words."""
 
     mind_radius: int
     mind_dilation: int
-    search_grid: int
-    search_cells: int
-    search_both_ways: bool
     knots: float
     coarse_iterations: int
     iterations: int
@@ -57,6 +60,15 @@ class Settings:
     segmentation_weight: float
     diffeomorphic: bool
     seed: int
+
+
+@dataclass(frozen=True)
+class Settings(RefinementSettings):
+    """The numbers of both stages. See methods/deformable/convex_adam.py for words."""
+
+    search_grid: int
+    search_cells: int
+    search_both_ways: bool
 
 
 @dataclass(frozen=True)
@@ -109,35 +121,56 @@ def deform(
     progress.update(0.15, "Searching large motion")
     start = search(features, settings, labels if fuse is None else None)
     progress.update(0.3, "Searching large motion")
+    return refine(pair, settings, progress.part(0.3, 1.0), start, features, labels, landmarks, balance)
+
+
+def refine(
+    pair: WorkingPair,
+    settings: RefinementSettings,
+    progress: Progress,
+    start: Callable[[Positions], torch.Tensor],
+    features: Features,
+    labels: tuple[torch.Tensor, torch.Tensor] | None = None,
+    landmarks: LandmarkTerm | None = None,
+    balance: float = 1.0,
+    widths: Sequence[int] = WIDTHS,
+) -> tuple[SplineField, dict[str, list[float]]]:
+    """Instance optimisation alone, from any start: the displacement (or velocity) and the objective by stage.
+
+    start     displacement (or velocity) (d, crossings) in working voxels at crossings of positions
+    features  what the coarse knots compare; weighed by `balance`
+    labels    one-hot label shares of fixed and moving (K, pooled by STRIDE)
+    widths    of the knots before the fine ones, in fine knots
+    """
     knots = settings.knots
-    spline = SplineField.fitted(pair.fixed.shape, 4 * knots, start, pair.fixed.device)
+    spline = SplineField.fitted(pair.fixed.shape, widths[0] * knots if widths else knots, start, pair.fixed.device)
     history: dict[str, list[float]] = {}
 
-    def refine(
-        name: str, spline: SplineField, terms: list[FeatureTerm], count: int, part: Progress
-    ) -> SplineField:
+    def level(name: str, spline: SplineField, terms: list[FeatureTerm], count: int, part: Progress) -> SplineField:
         if labels is not None:
             weight, every = settings.segmentation_weight, sublattice(labels[0].shape[1:], STRIDE, spline.knots)
             terms.append(FeatureTerm(*labels, features.trust, features.known, STRIDE, weight, every))
-        level = Level(
+        numbers = Level(
             terms, spline.knots, count, settings.step, settings.smoothness, landmarks, settings.diffeomorphic
         )
-        spline, history[name] = optimise(spline, level, settings.seed, lambda f: part.update(f, f"Refining, {name}"))
+        spline, history[name] = optimise(spline, numbers, settings.seed, lambda f: part.update(f, f"Refining, {name}"))
         return spline
 
     # knots far apart first: outliers of the search are talked out of by what lies around them
-    for name, wider, share in (("stiff", 4 * knots, (0.3, 0.37)), ("coarse", 2 * knots, (0.37, 0.5))):
-        terms = [features.term(balance, wider)]
-        count = settings.coarse_iterations
-        spline = refine(name, spline.refined(wider), terms, count, progress.part(*share))
+    begin = 0.0
+    for width in widths:
+        terms, end = [features.term(balance, width * knots)], begin + _COARSE_SHARE[width]
+        part = progress.part(begin, end)
+        spline = level(_NAMES[width], spline.refined(width * knots), terms, settings.coarse_iterations, part)
+        begin = end
     fine = [] if settings.mind_weight == 0 else [features.term(balance * settings.mind_weight, knots)]
     if settings.intensity_weight > 0:
         fine.append(_intensity_term(pair, settings))
-    spline = refine("fine", spline.refined(knots), fine, settings.iterations, progress.part(0.5, 1.0))
+    spline = level("fine", spline.refined(knots), fine, settings.iterations, progress.part(begin, 1.0))
     return spline, history
 
 
-def mind_features(pair: WorkingPair, settings: Settings) -> Features:
+def mind_features(pair: WorkingPair, settings: RefinementSettings) -> Features:
     """MIND-SSC of both scans, averaged over blocks of STRIDE voxels."""
     fixed = pooled(mind_ssc(pair.fixed, settings.mind_radius, settings.mind_dilation, pair.trust), STRIDE)
     moving = pooled(mind_ssc(pair.moving, settings.mind_radius, settings.mind_dilation, pair.known), STRIDE)
@@ -181,7 +214,7 @@ def sublattice(shape: Sequence[int], stride: int, knots: float, enough: int = EN
     return max(1, min(round(APART * knots / stride), int(spare ** (1 / len(shape)))))
 
 
-def _intensity_term(pair: WorkingPair, settings: Settings) -> FeatureTerm:
+def _intensity_term(pair: WorkingPair, settings: RefinementSettings) -> FeatureTerm:
     fixed = local_contrast(pair.fixed, settings.intensity_radius, counts=pair.trust)[None]
     moving = local_contrast(pair.moving, settings.intensity_radius, counts=pair.known)[None]
     trust = torch.ones_like(pair.known) if pair.trust is None else pair.trust

@@ -17,9 +17,10 @@ from DeepRegistrationLib.core.points import PointSet
 from DeepRegistrationLib.core.problem import RegistrationProblem
 from DeepRegistrationLib.core.result import RegistrationResult
 from DeepRegistrationLib.core.transform import Transform
-from DeepRegistrationLib.methods.deformable.convex_adam import SPEC, _transform
+from DeepRegistrationLib.methods.deformable.convex_adam import SPEC
 from DeepRegistrationLib.ops.box import box_mean
 from DeepRegistrationLib.optim.parametric import SplineField
+from DeepRegistrationLib.optim.spline_transform import spline_transform
 from DeepRegistrationLib.transforms import Affine, DisplacementField
 
 GRIDS = {2: Grid((56, 50), (2.0, 2.0), (-50.0, 30.0)), 3: Grid((32, 36, 30), (2.0, 2.0, 2.0), (-31.0, 20.0, -300.0))}
@@ -175,7 +176,7 @@ def test_deformation_is_written_down_where_it_belongs() -> None:
     index = working.index_from_world(x)
     index[:, 0] *= 1.1
     there = torch.from_numpy(working.world_from_index(index))
-    assert float((_transform(spline, working, fixed, False).apply(x) - there).norm(dim=1).max()) < 0.03
+    assert float((spline_transform(spline, working, fixed, False).apply(x) - there).norm(dim=1).max()) < 0.03
 
 
 # ---------------------------------------------------------------- invertibility

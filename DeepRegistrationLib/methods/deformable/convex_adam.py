@@ -29,15 +29,31 @@ from ...core.spec import Advanced, Capability, Choice, Help, MethodSpec, Need, P
 from ..fused_features import fitting_fusion
 from ..initialisation import INITIALISATIONS
 from ..intensity_window import HighestIntensity, LowestIntensity, chosen_window
+from ..refinement_parameters import (
+    CoarseSteps,
+    Diffeomorphic,
+    FineSteps,
+    IntensityRadius,
+    IntensityWeight,
+    Knots,
+    LandmarkWeight,
+    MindDilation,
+    MindRadius,
+    MindWeight,
+    SegmentationWeight,
+    Smoothness,
+    StepLength,
+    WithInverse,
+    WorkingSpacing,
+    automatic_dilation,
+)
 
 if TYPE_CHECKING:
     from ...core.context import Context
     from ...core.grid import Grid
     from ...core.problem import RegistrationProblem
     from ...core.result import RegistrationResult
-    from ...core.transform import Transform
     from ...optim.convex_adam import Settings
-    from ...optim.parametric import SplineField
 
 
 @dataclass(frozen=True)
@@ -62,32 +78,11 @@ class Parameters:
             "it brings its own resolution, patches and intensity range."
         ),
     ] = "mind+labels"
-    spacing: Annotated[
-        float | None,
-        Range(0.05, 50, 0.5),
-        Unit("mm"),
-        Title("Working resolution"),
-        Help("Spacing of the isotropic grid the alignment works on; automatic where it is not set."),
-    ] = None
-    smoothness: Annotated[
-        float,
-        Range(0.001, 100, 0.1),
-        Title("Smoothness"),
-        Help("Weight of |grad u|^2: more gives a stiffer deformation."),
-    ] = 0.4
-    iterations: Annotated[
-        int, Range(0, 2000, 10), Title("Refinement steps"), Help("Adam steps on the fine knots.")
-    ] = 60
-    diffeomorphic: Annotated[
-        bool,
-        Title("Never fold (diffeomorphic)"),
-        Help("Deform by the flow of a smooth velocity, which cannot fold and gives an exact inverse; slower."),
-    ] = False
-    inverse: Annotated[
-        bool,
-        Title("Also give the inverse"),
-        Help("Invert the deformation numerically; its residual is reported. A diffeomorphic run always gives it."),
-    ] = False
+    spacing: WorkingSpacing = None
+    smoothness: Smoothness = 0.4
+    iterations: FineSteps = 60
+    diffeomorphic: Diffeomorphic = False
+    inverse: WithInverse = False
     search_cells: Annotated[
         int,
         Range(1, 8),
@@ -104,74 +99,25 @@ class Parameters:
         Help("Also search from moving to fixed and make the two agree (inverse-consistency)."),
         Advanced(),
     ] = True
-    mind_radius: Annotated[
-        int, Range(1, 4), Title("MIND patch radius"), Unit("voxels"), Help("Radius of compared patches."), Advanced()
-    ] = 1
-    mind_dilation: Annotated[
-        int | None,
-        Range(1, 6),
-        Title("MIND patch distance"),
-        Unit("voxels"),
-        Help("Distance of compared patches from the centre; automatic where it is not set: 2, or 1 above 3.3 mm."),
-        Advanced(),
-    ] = 2
+    mind_radius: MindRadius = 1
+    mind_dilation: MindDilation = 2
     intensity_minimum: LowestIntensity = None
     intensity_maximum: HighestIntensity = None
-    knots: Annotated[
-        float, Range(2, 64, 1), Title("Knot spacing"), Unit("voxels"), Help("Detail of the deformation."), Advanced()
-    ] = 4.0
-    coarse_iterations: Annotated[
-        int,
-        Range(0, 2000, 10),
-        Title("Coarse steps"),
-        Help("Adam steps on knots four times as far apart, and again on knots twice as far apart."),
-        Advanced(),
-    ] = 40
-    step: Annotated[
-        float, Range(0.001, 10, 0.1), Title("Adam step"), Unit("voxels"), Help("First step of Adam."), Advanced()
-    ] = 0.5
-    mind_weight: Annotated[
-        float,
-        Range(0, 100, 0.1),
-        Title("Weight of MIND"),
-        Help("Weight of the MIND features on the fine knots; the coarse knots always use them."),
-        Advanced(),
-    ] = 1.0
-    intensity_weight: Annotated[
-        float,
-        Range(0, 100, 0.1),
-        Title("Weight of intensity"),
-        Help("Weight of locally normalised intensity on the fine knots; 0 for scans of different kinds."),
-        Advanced(),
-    ] = 0.0
-    intensity_radius: Annotated[
-        int,
-        Range(1, 20),
-        Title("Intensity window radius"),
-        Unit("voxels"),
-        Help("Radius of the box intensity is normalised in."),
-        Advanced(),
-    ] = 3
-    segmentation_weight: Annotated[
-        float,
-        Range(0, 100, 0.5),
-        Title("Weight of segmentations"),
-        Help("How much matching segments count, where both scans have them; 0 ignores them."),
-        Advanced(),
-    ] = 2.0
-    landmark_weight: Annotated[
-        float,
-        Range(0, 100, 0.1),
-        Title("Weight of landmarks"),
-        Help("How hard landmarks pull, where both scans have them; 0 ignores them."),
-        Advanced(),
-    ] = 0.05
+    knots: Knots = 4.0
+    coarse_iterations: CoarseSteps = 40
+    step: StepLength = 0.5
+    mind_weight: MindWeight = 1.0
+    intensity_weight: IntensityWeight = 0.0
+    intensity_radius: IntensityRadius = 3
+    segmentation_weight: SegmentationWeight = 2.0
+    landmark_weight: LandmarkWeight = 0.05
 
 
 def run(problem: RegistrationProblem, parameters: Parameters, context: Context) -> RegistrationResult:
     """See the module's docstring. `problem.initial_transform` is A; the result's transform includes it."""
     from ...core.result import RegistrationResult
     from ...optim.convex_adam import deform, landmark_term, shared_labels
+    from ...optim.spline_transform import spline_transform
     from ...optim.working_pair import prepare, working_grid
     from ...transforms import compose
 
@@ -192,7 +138,7 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     del pair, labels, fuse
 
     progress.update(0.9, "Writing down the deformation")
-    warp = _transform(spline, grid, problem.fixed.grid, settings.diffeomorphic)
+    warp = spline_transform(spline, grid, problem.fixed.grid, settings.diffeomorphic)
     total = warp if initial is None else compose(warp, initial)
     tables: dict[str, float] = {}
     inverse = None
@@ -212,30 +158,10 @@ def _settings(parameters: Parameters, grid: Grid, seed: int) -> Settings:
 
     values = {f.name: getattr(parameters, f.name) for f in fields(Settings) if f.name != "seed"}
     if parameters.mind_dilation is None:
-        # between contrasts, patches much farther apart than 6 mm mislead: they are of different anatomy
-        values["mind_dilation"] = 2 if min(grid.spacing) <= 3.3 else 1
+        values["mind_dilation"] = automatic_dilation(min(grid.spacing))
     if parameters.diffeomorphic:
         values["smoothness"] *= FLOW_SMOOTHNESS
     return Settings(**values, seed=seed)
-
-
-def _transform(spline: SplineField, working: Grid, fixed: Grid, diffeomorphic: bool) -> Transform:
-    """The deformation in LPS mm: sampled on the fixed grid, or as a velocity on a grid half as fine as the working
-    one."""
-    import torch
-
-    from ...transforms import DisplacementField, VelocityField
-
-    target = working.with_size([(n + 1) // 2 for n in working.size]) if diffeomorphic else fixed
-    device = spline.coefficients.device
-    # both grids have the same edges and axes: voxel centres of the target are crossings in the working grid
-    positions = [
-        (torch.arange(n, device=device, dtype=torch.float32) + 0.5) * (w / n) - 0.5
-        for n, w in zip(target.shape, working.shape, strict=True)
-    ]
-    axes = torch.as_tensor(working.index_to_world[:-1, :-1], dtype=torch.float32, device=device)
-    field = torch.einsum("wk,k...->w...", axes, spline.lattice(positions))
-    return VelocityField(field, target) if diffeomorphic else DisplacementField(field, target)
 
 
 def memory(size: tuple[int, ...], parameters: Parameters) -> int:

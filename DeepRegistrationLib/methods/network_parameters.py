@@ -1,0 +1,93 @@
+"""Settings that all methods with a network share, declared once. Importing this loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, make_dataclass
+from typing import Annotated, Any
+
+from ..core.spec import Choice, Help, Title
+from .initialisation import INITIALISATIONS
+from .intensity_window import HighestIntensity, LowestIntensity
+from .network_models import AUTOMATIC, InstalledModels
+from .refinement_parameters import (
+    CoarseSteps,
+    Diffeomorphic,
+    FineSteps,
+    IntensityRadius,
+    IntensityWeight,
+    Knots,
+    LandmarkWeight,
+    MindDilation,
+    MindRadius,
+    MindWeight,
+    SegmentationWeight,
+    Smoothness,
+    StepLength,
+    WithInverse,
+    WorkingSpacing,
+)
+
+_MODEL_HELP = "The trained weights; the automatic choice is the model that comes with the method."
+
+
+@dataclass(frozen=True)
+class NetworkParameters:
+    """Lengths in voxels are voxels of the refinement's isotropic working grid; the network's own is in its card."""
+
+    initialisation: Annotated[
+        str, INITIALISATIONS, Title("Start from"), Help("How the scans are brought together before deforming.")
+    ] = "affine"
+    model: Annotated[str, Choice({AUTOMATIC: "Automatic"}), Title("Model"), Help(_MODEL_HELP)] = AUTOMATIC
+    refine: Annotated[
+        bool,
+        Title("Refine the network's answer"),
+        Help("Optimise the deformation for these two scans, starting from what the network found."),
+    ] = True
+    spacing: WorkingSpacing = None
+    smoothness: Smoothness = 0.4
+    iterations: FineSteps = 60
+    diffeomorphic: Diffeomorphic = False
+    inverse: WithInverse = False
+    mind_radius: MindRadius = 1
+    mind_dilation: MindDilation = None
+    intensity_minimum: LowestIntensity = None
+    intensity_maximum: HighestIntensity = None
+    knots: Knots = 4.0
+    coarse_iterations: CoarseSteps = 40
+    step: StepLength = 0.5
+    mind_weight: MindWeight = 1.0
+    intensity_weight: IntensityWeight = 0.0
+    intensity_radius: IntensityRadius = 3
+    segmentation_weight: SegmentationWeight = 2.0
+    landmark_weight: LandmarkWeight = 0.05
+
+
+def parameters_for(
+    architecture: str, defaults: Mapping[str, Any] | None = None, declaration: type = NetworkParameters
+) -> type:
+    """The parameters of an architecture's method: any of its models, and defaults of its own.
+
+    declaration  NetworkParameters, or a frozen dataclass that adds fields to it
+    """
+    return _redeclared(declaration, Choice(InstalledModels(architecture)), {"model": AUTOMATIC, **(defaults or {})})
+
+
+def with_model(declaration: type, model_id: str, title: str) -> type:
+    """The parameters of a method that is one model."""
+    return _redeclared(declaration, Choice({model_id: title}), {"model": model_id})
+
+
+def _redeclared(declaration: type, models: Choice, defaults: Mapping[str, Any]) -> type:
+    """A dataclass like `declaration`, in the same order, with another choice of models and other defaults."""
+    import typing
+
+    hints = typing.get_type_hints(declaration, include_extras=True)
+    hints["model"] = Annotated[str, models, Title("Model"), Help(_MODEL_HELP)]
+    unknown = set(defaults) - {f.name for f in fields(declaration)}
+    if unknown:
+        raise ValueError(f"{declaration.__name__} has no {', '.join(sorted(unknown))}")
+    changed = [(name, hints[name], value) for name, value in defaults.items()]
+    made = make_dataclass("Parameters", changed, bases=(declaration,), frozen=True)
+    made.__doc__ = declaration.__doc__
+    return made
