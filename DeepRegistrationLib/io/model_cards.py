@@ -143,6 +143,10 @@ def write_card(folder: AnyPath, card: Mapping[str, Any]) -> Model:
 
 def write_json(path: AnyPath, data: Any) -> None:
     """Writes JSON for people to read, whole or not at all. Raises OutputError."""
-    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with replacing(path, ".json") as temporary:
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: AnyPath, text: str) -> None:
+    """Writes a text file, whole or not at all. Raises OutputError."""
+    with replacing(path, Path(path).suffix) as temporary:
         temporary.write_text(text, encoding="utf-8")

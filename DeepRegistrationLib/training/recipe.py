@@ -51,13 +51,16 @@ class Trainee(Protocol):
         parameters learn (requires_grad)."""
 
     def begin(self, stage: Stage) -> None:
-        """Called once, before the first step of a stage, and not when it is resumed: copies weights and the like."""
+        """Called once, before the first step of a stage, and not when it is resumed: copies weights and the like.
+
+        A trained model that is tuned has been through all stages: it is in the last one, without this call.
+        """
 
     def sample(self, generator: torch.Generator, device: torch.device) -> Batch:
         """One pair (B = 1), drawn with the generator (on the CPU) alone."""
 
     def losses(self, batch: Batch, stage: Stage) -> Mapping[str, torch.Tensor]:
-        """Scalars by name, weights included; their sum is minimised."""
+        """Scalars by name, weights included, each a mean over the batch's pairs; their sum is minimised."""
 
     def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
         """The same cases each time; the network is in evaluation mode and gradients are off. `tick` between cases."""

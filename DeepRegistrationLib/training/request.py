@@ -28,7 +28,7 @@ class TrainingRequest:
     settings      of the recipe by name, texts or values; the others keep their defaults, or those of `start`
     cases         real ones to learn from; None: the recipe's own
     cases_from    what the user called their place, for the command in the model's card
-    start         folder or id of a model to go on from (fine-tuning); None: fresh weights
+    start         folder or id of a model to go on from (fine-tuning), in the recipe's last stage; None: fresh weights
     steps, batch, learning_rate, validate_every, patience   None: the recipe's
     device        "auto", "cpu", "cuda:0", "mps"
     precision     "auto": halves where the device gains from it; "full"
@@ -62,13 +62,13 @@ class TrainingRequest:
 
     @property
     def command(self) -> str:
-        """The command line that trains the same model; folders of this computer are left out."""
+        """The command line that trains the same model; of folders of this computer only the name is told."""
         words = ["python", "-m", "DeepRegistrationLib", "train", self.recipe, "--out", "OUT"]
         for name, value in self.settings.items():
             words += ["--set", f"{name}={value}"]
         numbers = {
-            "cases": self.cases_from or None,
-            "start": Path(self.start).name if self.start else None,
+            "cases": _shareable(self.cases_from),
+            "start": _shareable(self.start),
             "steps": self.steps,
             "batch": self.batch,
             "learning-rate": self.learning_rate,
@@ -81,6 +81,13 @@ class TrainingRequest:
             words += [] if value is None else [f"--{name}", str(value)]
         words += ["--half"] if self.half else []
         return shlex.join([*words, "--seed", str(self.seed)])
+
+
+def _shareable(place: str | None) -> str | None:
+    if not place:
+        return None
+    path = Path(place)
+    return path.name if path.is_absolute() or place.startswith("~") else place
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,54 @@
+"""Half precision where the device gains from it: in the network only, while it learns. Losses see single precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def half_type(device: torch.device, precision: str) -> torch.dtype | None:
+    """The number type of the network's inner work; None: single precision.
+
+    Only CUDA devices gain: those of today have bfloat16, which keeps the range of numbers; those before have float16.
+    """
+    if precision == "full" or device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def scaler_for(dtype: torch.dtype | None) -> torch.amp.GradScaler:
+    """Keeps small gradients from vanishing in float16; does nothing for other types."""
+    return torch.amp.GradScaler("cuda", enabled=dtype is torch.float16)
+
+
+def learn_in(network: nn.Module, dtype: torch.dtype | None) -> None:
+    """Makes `network(...)` work in `dtype` while the network is in training mode; what it gives is float32."""
+    if dtype is None:
+        return
+    whole: Callable[..., Any] = network.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if not network.training:
+            return whole(*args, **kwargs)
+        with torch.autocast("cuda", dtype):
+            result = whole(*args, **kwargs)
+        return widened(result)
+
+    network.forward = forward  # type: ignore[method-assign]
+
+
+def widened(value: Any) -> Any:
+    """The same with every half-precision tensor in it as float32."""
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: widened(getattr(value, f.name)) for f in fields(value)})
+    if isinstance(value, Mapping):
+        return {k: widened(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(widened(v) for v in value)
+    return value
