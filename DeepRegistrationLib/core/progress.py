@@ -33,6 +33,7 @@ class Progress:
         self._listener = listener
         self._cancelled = cancelled
         self._best = 0.0
+        self._before = 0.0
         self._begun = time.monotonic()
         self._stage = ""
 
@@ -45,14 +46,20 @@ class Progress:
         if self._listener is not None:
             self._listener(ProgressReport(self._stage, self._best, self._left()))
 
+    def already(self, fraction: float) -> None:
+        """`fraction` of the whole was done by an earlier run: the time left is guessed from what is done from now."""
+        self._best = self._before = max(self._best, min(1.0, fraction))
+        self._begun = time.monotonic()
+
     def part(self, start: float, end: float, stage: str | None = None) -> PartialProgress:
         return PartialProgress(self, start, end, stage)
 
     def _left(self) -> float | None:
         spent = time.monotonic() - self._begun
-        if self._best < 0.02 or spent < 0.5:
+        done = self._best - self._before
+        if done < 0.02 * (1.0 - self._before) or done <= 0 or spent < 0.5:
             return None
-        return spent * (1.0 - self._best) / self._best
+        return spent * (1.0 - self._best) / done
 
 
 class PartialProgress(Progress):
@@ -64,5 +71,10 @@ class PartialProgress(Progress):
         self._stage = stage or ""
 
     def update(self, fraction: float, stage: str | None = None) -> None:
-        done = self._start + (self._end - self._start) * min(1.0, max(0.0, fraction))
-        self._whole.update(done, stage or self._stage or None)
+        self._whole.update(self._of_whole(fraction), stage or self._stage or None)
+
+    def already(self, fraction: float) -> None:
+        self._whole.already(self._of_whole(fraction))
+
+    def _of_whole(self, fraction: float) -> float:
+        return self._start + (self._end - self._start) * min(1.0, max(0.0, fraction))

@@ -137,6 +137,7 @@ class Trainer:
             self._log.rewind(state.step, state.validated)
         self._enter_stage()
         kept.restore_optimiser(self._network, self._adam, self._scaler)
+        self._progress.already(state.step / max(1, state.ends[-1]))
         self._say(f"Training goes on after {state.step} of {state.ends[-1]} steps.")
 
     # ------------------------------------------------------------------ stages

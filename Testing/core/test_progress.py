@@ -67,6 +67,19 @@ def test_time_left_is_in_proportion(monkeypatch):
     assert [r.seconds_left for r in heard] == [None, pytest.approx(30.0), pytest.approx(20.0)]
 
 
+def test_time_left_does_not_count_what_was_done_before(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    heard = []
+    progress = Progress(heard.append)
+    progress.update(0.0, "stage")
+    now[0] += 5
+    progress.part(0.0, 0.8).already(0.5)
+    now[0] += 10
+    progress.update(0.6)
+    assert heard[-1].fraction == 0.6 and heard[-1].seconds_left == pytest.approx(20.0)
+
+
 def test_a_context_repeats_its_random_numbers_and_shares_messages():
     context = Context(torch.device("cpu"), seed=5)
     first = torch.rand(3, generator=context.generator())
