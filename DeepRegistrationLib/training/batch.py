@@ -23,6 +23,7 @@ class Batch:
     displacement                 (B, d, [Z,] Y, X) voxels: the truth
     region                       (B, 1, [Z,] Y, X) 0..1 weight of each fixed voxel in the losses
     fixed_points, moving_points  (B, N, d) index coordinates x, y[, z]; row i matches row i
+    fixed_lesion, moving_lesion  (B, 1, [Z,] Y, X) 1 where that scan shows something that the other one lacks
     """
 
     fixed: torch.Tensor
@@ -34,6 +35,8 @@ class Batch:
     region: torch.Tensor | None = None
     fixed_points: torch.Tensor | None = None
     moving_points: torch.Tensor | None = None
+    fixed_lesion: torch.Tensor | None = None
+    moving_lesion: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
