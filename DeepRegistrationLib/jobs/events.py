@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 #: every kind of event; "result" and "error" are the last of a job
-KINDS = ("progress", "log", "message", "metric", "result", "error")
+KINDS = ("progress", "log", "message", "metric", "losses", "validation", "result", "error")
 #: ends what a worker writes to standard error about one job; the two streams are read side by side
 END_OF_LOG = b"\x1eend of job\n"
 #: the values of data["category"] of an error
@@ -23,7 +23,11 @@ class Event:
     log       text, a line of the worker's own output
     message   text, a sentence the user should read (a coarser grid was used ...)
     metric    text, a line of the summary of the numbers
-    result    data = {"files": name -> full path, "metrics": {...}, "provenance": {...}}
+    losses    of a training, stage; data = {"step", "steps", "losses": name -> mean since the last such event}
+    validation  of a training, stage; data = {"step", "steps", "best", "score", "numbers": name -> value,
+                "pictures": name -> full path}
+    result    data = {"files": name -> full path, "metrics": {...}, "provenance": {...}},
+              of a training {"id", "title", "folder", "results"} of the model
     error     text, one sentence for people; data = {"category": one of CATEGORIES}
     """
 

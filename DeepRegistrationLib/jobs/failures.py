@@ -23,11 +23,11 @@ def cancelled(task: str) -> str:
 
 def describe_error(error: BaseException, task: str = "registration") -> tuple[str, str]:
     """(category, sentence) of an exception during a `task`; see events.CATEGORIES."""
+    if isinstance(error, (Cancelled, KeyboardInterrupt)):
+        return "cancelled", cancelled(task)
     for category, kind in _BY_CATEGORY.items():
         if isinstance(error, kind):
             return category, str(error)
-    if isinstance(error, KeyboardInterrupt):
-        return "cancelled", cancelled(task)
     if is_out_of_memory(error):
         return "memory", (
             f"The computer ran out of memory during the {task}; crop or resample the images, "

@@ -16,9 +16,10 @@ from ..core.errors import InputError, OutputError
 from .processes import is_alive
 
 #: value of "task" in problem.json -> what a user calls it
-TASKS = {"register": "registration", "review": "review"}
+TASKS = {"register": "registration", "review": "review", "train": "training"}
 _PREFIX = "DeepRegistration-"
 _OWNER = "owner.json"
+_STOP = "stop"
 #: a folder this old is stale even where its owner's process number is in use again
 _STALE_SECONDS = 7 * 24 * 3600.0
 
@@ -59,7 +60,8 @@ class JobFolder:
 
     def write_problem(self, problem: Mapping[str, Any]) -> None:
         """problem.json. A registration has method, preset, values, device, seed, threads; a review has "task":
-        "review" and what review.request_of reads. Either has inputs: name -> relative or full path.
+        "review" and what review.request_of reads, a training "train" and what training.order_of reads. Each has
+        inputs: name -> relative or full path.
         """
         text = json.dumps(problem, indent=2, allow_nan=False)
         (self.path / "problem.json").write_text(text + "\n", encoding="utf-8")
@@ -77,6 +79,14 @@ class JobFolder:
             raise InputError(f"problem.json in {str(self.path)!r} {lacking}; submit the job again.")
         content: dict[str, Any] = found
         return content
+
+    def ask_to_stop(self) -> None:
+        """The worker shall end the job by itself when it next reports progress, as if it was cancelled."""
+        with contextlib.suppress(OSError):
+            (self.path / _STOP).touch()
+
+    def asked_to_stop(self) -> bool:
+        return (self.path / _STOP).exists()
 
     @property
     def task(self) -> str:
@@ -121,6 +131,8 @@ def _lacking(problem: Any) -> str:
         return "lacks 'method'"
     if task == "review" and not inputs.get("transform"):
         return "lacks the input 'transform'"
+    if task == "train" and not (problem.get("recipe") and problem.get("out")):
+        return "lacks 'recipe' or 'out'"
     return ""
 
 

@@ -70,6 +70,11 @@ class RunningJob:
         if running and self._worker is not None:
             self._worker.end()
 
+    def ask_to_stop(self) -> None:
+        """The worker ends the job by itself, soon: a training writes a checkpoint first. Its last event is that of
+        `cancel`."""
+        self.folder.ask_to_stop()
+
     def log_text(self) -> str:
         """What the process wrote besides events, so far."""
         with self._lock:

@@ -102,8 +102,13 @@ def _perform(folder: JobFolder, emit: Emit) -> Event:
     from .results import ResultFolder
 
     problem = folder.read_problem()
+    progress = Progress(_reporter(emit), folder.asked_to_stop)
+    if task_of(problem) == "train":
+        from .training import order_of, perform_training
+
+        return perform_training(order_of(problem), progress, emit)
     work = {"register": _register, "review": _review}[task_of(problem)]
-    done = work(problem, folder, Progress(_reporter(emit)))
+    done = work(problem, folder, progress)
     for sentence in done.messages:
         emit(Event("message", text=sentence))
     for line in done.evaluation.summary_lines():
