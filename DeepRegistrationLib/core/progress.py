@@ -20,6 +20,13 @@ class ProgressReport:
 
 Listener = Callable[[ProgressReport], None]
 
+#: called now and then within a long computation; raises to end it (`Progress.tick`)
+Tick = Callable[[], None]
+
+
+def no_tick() -> None:
+    """Nothing to do meanwhile."""
+
 
 class Progress:
     """Collects progress and passes it on; raises Cancelled from `update` when `cancelled()` says so.
@@ -51,6 +58,10 @@ class Progress:
         self._best = self._before = max(self._best, min(1.0, fraction))
         self._begun = time.monotonic()
 
+    def tick(self) -> None:
+        """Nothing new but the time left; a chance to cancel within a long step. Raises Cancelled."""
+        self.update(self._best)
+
     def part(self, start: float, end: float, stage: str | None = None) -> PartialProgress:
         return PartialProgress(self, start, end, stage)
 
@@ -75,6 +86,9 @@ class PartialProgress(Progress):
 
     def already(self, fraction: float) -> None:
         self._whole.already(self._of_whole(fraction))
+
+    def tick(self) -> None:
+        self._whole.tick()
 
     def _of_whole(self, fraction: float) -> float:
         return self._start + (self._end - self._start) * min(1.0, max(0.0, fraction))

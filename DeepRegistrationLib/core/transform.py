@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 
 from .grid import Grid
+from .progress import Tick, no_tick
 from .sampling import BLOCK, precise
 
 
@@ -37,7 +38,7 @@ class Transform(ABC):
         """(N, d) fixed-space points -> (N, d) moving-space points, of the same type and device."""
 
     @abstractmethod
-    def inverse(self) -> Inverse:
+    def inverse(self, tick: Tick = no_tick) -> Inverse:
         """S with S(T(x)) = x, and how far that fails. Raises InputError where T cannot be inverted."""
 
     @abstractmethod

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import torch
 
 from ..core.grid import Grid
-from ..core.progress import Progress
+from ..core.progress import Progress, Tick, no_tick
 from ..core.sampling import sample_displaced
 from ..core.transform import Transform
 from ..transforms import VelocityField, compose
@@ -112,7 +112,7 @@ def _along(steps: Sequence[torch.Tensor], grid: Grid, progress: Progress) -> tor
     return total
 
 
-def path_transform(path: Path, grid: Grid) -> Transform:
+def path_transform(path: Path, grid: Grid, tick: Tick = no_tick) -> Transform:
     """T of the path in LPS mm; `grid` is the one the path was found on, now with its place in the world.
 
     A composition of exact flows, the last piece acting first; its inverse is that of the negated pieces in reverse
@@ -130,7 +130,7 @@ def path_transform(path: Path, grid: Grid) -> Transform:
         axes = torch.as_tensor(grid.direction, dtype=torch.float32, device=piece.velocity.device)
         velocity = torch.einsum("wk,k...->w...", axes, piece.velocity)
         velocity = torch.nn.functional.pad(velocity[None], (margin,) * (2 * d), mode="replicate")[0]
-        flows.append(VelocityField(velocity, cells.padded(margin), squarings(velocity, cells) + _FINER))
+        flows.append(VelocityField(velocity, cells.padded(margin), squarings(velocity, cells) + _FINER, tick))
     return compose(*flows)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from ..core.errors import InputError
 from ..core.grid import Grid, apply_matrix_torch
+from ..core.progress import Tick, no_tick
 from ..core.transform import Inverse, Transform
 
 
@@ -72,7 +73,7 @@ class Affine(Transform):
     def apply(self, points: torch.Tensor) -> torch.Tensor:
         return apply_matrix_torch(self.homogeneous, points)
 
-    def inverse(self) -> Inverse:
+    def inverse(self, tick: Tick = no_tick) -> Inverse:
         a = self.matrix.numpy()
         if abs(np.linalg.det(a)) < 1e-12:
             raise InputError("The affine transform flattens space (determinant 0) and has no inverse.")

@@ -8,6 +8,7 @@ import torch
 
 from ..core.errors import InputError
 from ..core.grid import Grid
+from ..core.progress import Tick, no_tick
 from ..core.transform import Inverse, Transform
 from .jacobian import determinant
 
@@ -37,8 +38,8 @@ class Composition(Transform):
             points = part.apply(points)
         return points
 
-    def inverse(self) -> Inverse:
-        inverses = [p.inverse() for p in reversed(self.parts)]
+    def inverse(self, tick: Tick = no_tick) -> Inverse:
+        inverses = [p.inverse(tick) for p in reversed(self.parts)]
         # errors of the parts add at worst
         return Inverse(Composition([i.transform for i in inverses]), sum(i.residual_mm for i in inverses))
 

@@ -7,6 +7,7 @@ import torch
 
 from ..core.errors import InputError
 from ..core.grid import Grid, apply_matrix_torch
+from ..core.progress import Tick, no_tick
 from ..core.sampling import sample_index
 from ..core.transform import Inverse, Transform
 from .affine import Affine
@@ -63,17 +64,17 @@ class DisplacementField(Transform):
             return self.field
         return super().displacement(grid)
 
-    def inverse(self) -> Inverse:
+    def inverse(self, tick: Tick = no_tick) -> Inverse:
         """On the same grid. A field with a large linear part L, such as the total map after an affine stage,
         is
         taken apart into T = L o R first, and S = inverse of R after the inverse of L."""
         linear = self._linear_part()
         if linear is None:
-            field, residual = invert_displacement(self.field, self.grid)
+            field, residual = invert_displacement(self.field, self.grid, tick=tick)
             return Inverse(DisplacementField(field, self.grid), residual)
         back = linear.inverse().transform
         rest = Composition([self, back]).displacement(self.grid)
-        field, residual = invert_displacement(rest, self.grid)
+        field, residual = invert_displacement(rest, self.grid, tick=tick)
         return Inverse(Composition([back, DisplacementField(field, self.grid)]), residual)
 
     def jacobian_determinant(self, grid: Grid) -> torch.Tensor:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 
 from ..core.grid import Grid, apply_matrix_torch
+from ..core.progress import Tick, no_tick
 from ..core.sampling import BLOCK, sample_index
 
 #: the iteration ends where T(S(y)) is this close to y, in parts of the smallest spacing
 _TOLERANCE = 1e-3
 
 
-def invert_displacement(field: torch.Tensor, grid: Grid, iterations: int = 40) -> tuple[torch.Tensor, float]:
+def invert_displacement(
+    field: torch.Tensor, grid: Grid, iterations: int = 40, tick: Tick = no_tick
+) -> tuple[torch.Tensor, float]:
     """v with y + v(y) = x where y = x + u(x), on the same grid: v_{n+1}(y) = -u(y + v_n(y)).
 
     field    (d, [Z,] Y, X) mm
@@ -26,11 +29,12 @@ def invert_displacement(field: torch.Tensor, grid: Grid, iterations: int = 40) -
     out = torch.empty_like(field)
     tolerance = _TOLERANCE * min(grid.spacing)
     for part, block in grid.blocks(BLOCK):
+        tick()
         y = block.index_points(field.device, field.dtype).reshape(-1, grid.dimension)
         y[:, -1] += part.start
         start = -field[:, part].reshape(grid.dimension, -1).T
         out[:, part] = _fixed_point(field, grid, y, start, iterations, tolerance).T.reshape(-1, *block.shape)
-    return out, inverse_residual(field, out, grid)
+    return out, inverse_residual(field, out, grid, tick)
 
 
 def _fixed_point(
@@ -56,12 +60,13 @@ def _fixed_point(
     return out
 
 
-def inverse_residual(field: torch.Tensor, inverse: torch.Tensor, grid: Grid) -> float:
+def inverse_residual(field: torch.Tensor, inverse: torch.Tensor, grid: Grid, tick: Tick = no_tick) -> float:
     """99th percentile over the grid of |S(T(x)) - x| in mm, for points that T keeps inside the grid."""
     linear = grid.mm_to_voxels
     last = torch.tensor(grid.size, dtype=field.dtype, device=field.device) - 1
     errors = []
     for part, block in grid.blocks(BLOCK):
+        tick()
         x = block.index_points(field.device, field.dtype).reshape(-1, grid.dimension)
         x[:, -1] += part.start
         u = field[:, part].reshape(grid.dimension, -1).T

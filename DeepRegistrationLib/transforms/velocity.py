@@ -10,6 +10,7 @@ import math
 import torch
 
 from ..core.grid import Grid
+from ..core.progress import Tick, no_tick
 from ..core.sampling import sample_displaced
 from ..core.transform import Inverse, Transform
 from .displacement import DisplacementField
@@ -25,11 +26,11 @@ class VelocityField(Transform):
     Arsigny et al., MICCAI 2006, doi:10.1007/11866565_113.
     """
 
-    def __init__(self, velocity: torch.Tensor, grid: Grid, steps: int = 7) -> None:
+    def __init__(self, velocity: torch.Tensor, grid: Grid, steps: int = 7, tick: Tick = no_tick) -> None:
         self.velocity = velocity
         self.grid = grid
         self.steps = steps
-        self._field = DisplacementField(exponential(velocity, grid, steps), grid)
+        self._field = DisplacementField(exponential(velocity, grid, steps, tick), grid)
 
     @property
     def dimension(self) -> int:
@@ -49,10 +50,10 @@ class VelocityField(Transform):
     def displacement(self, grid: Grid) -> torch.Tensor:
         return self._field.displacement(grid)
 
-    def inverse(self) -> Inverse:
+    def inverse(self, tick: Tick = no_tick) -> Inverse:
         """exp(-v)."""
-        backward = VelocityField(-self.velocity, self.grid, self.steps)
-        residual = inverse_residual(self._field.field, backward._field.field, self.grid)
+        backward = VelocityField(-self.velocity, self.grid, self.steps, tick)
+        residual = inverse_residual(self._field.field, backward._field.field, self.grid, tick)
         return Inverse(backward, residual)
 
     def jacobian_determinant(self, grid: Grid) -> torch.Tensor:
@@ -64,10 +65,11 @@ class VelocityField(Transform):
         return VelocityField(self.velocity.to(device), self.grid, self.steps)
 
 
-def exponential(velocity: torch.Tensor, grid: Grid, steps: int) -> torch.Tensor:
+def exponential(velocity: torch.Tensor, grid: Grid, steps: int, tick: Tick = no_tick) -> torch.Tensor:
     """Displacement (d, [Z,] Y, X) mm of the unit-time flow of `velocity`; the edge value is held outside."""
     u = velocity / 2**steps
     for _ in range(steps):
+        tick()
         u = u + sample_displaced(u, u, grid)
     return u
 

@@ -88,3 +88,14 @@ def test_a_context_repeats_its_random_numbers_and_shares_messages():
     part = context.part(0.0, 0.5, "stage")
     part.messages.append("a sentence")
     assert context.messages == ["a sentence"] and part.seed == 5
+
+
+def test_a_tick_reports_nothing_new_and_notices_a_cancel():
+    heard, stop = [], []
+    part = Progress(heard.append, lambda: bool(stop)).part(0.5, 1.0, "fine")
+    part.update(0.5)
+    part.tick()
+    assert [(r.stage, r.fraction) for r in heard] == [("fine", 0.75)] * 2
+    stop.append(True)
+    with pytest.raises(Cancelled):
+        part.tick()

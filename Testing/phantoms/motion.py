@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from DeepRegistrationLib.core.grid import Grid, apply_matrix_torch
+from DeepRegistrationLib.core.progress import Tick, no_tick
 from DeepRegistrationLib.core.sampling import sample_index
 from DeepRegistrationLib.core.transform import Inverse, Transform
 
@@ -36,7 +37,7 @@ class Motion(Transform):
     def apply(self, points: torch.Tensor) -> torch.Tensor:
         return torch.cat([p + self.field(p) for p in points.split(_CHUNK)])
 
-    def inverse(self) -> Inverse:
+    def inverse(self, tick: Tick = no_tick) -> Inverse:
         return Inverse(MotionInverse(self), TOLERANCE_MM)
 
     def jacobian_determinant(self, grid: Grid) -> torch.Tensor:
@@ -95,7 +96,7 @@ class MotionInverse(Transform):
                 return v
         raise ValueError("the motion cannot be inverted: it folds or its gradients are too steep")
 
-    def inverse(self) -> Inverse:
+    def inverse(self, tick: Tick = no_tick) -> Inverse:
         return Inverse(self.motion, TOLERANCE_MM)
 
     def jacobian_determinant(self, grid: Grid) -> torch.Tensor:

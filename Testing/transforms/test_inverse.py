@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from core.grids import GRIDS, linear_map, rotation, some_points, wavy
+from DeepRegistrationLib.core.errors import Cancelled
 from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.transforms import Affine, Composition, DisplacementField, VelocityField
 from DeepRegistrationLib.transforms.compose import as_displacement_field
@@ -76,3 +77,18 @@ def test_the_residual_is_the_distance_that_is_left():
     kept = ((index >= 0) & (index <= np.array(grid.size) - 1)).all(axis=1)
     left = (inverse.apply(field.apply(x)) - x).norm(dim=1)[torch.from_numpy(kept)]
     assert residual == pytest.approx(float(torch.quantile(left, 0.99)), rel=0.1)
+
+
+@pytest.mark.parametrize("kind", [DisplacementField, VelocityField])
+def test_inverting_can_be_ended(kind: type) -> None:
+    grid = Grid((24, 20, 16), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
+    calls: list[int] = []
+
+    def tick() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        kind(torch.ones(3, *grid.shape), grid).inverse(tick)
+    assert len(calls) == 2

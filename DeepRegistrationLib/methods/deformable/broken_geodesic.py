@@ -190,10 +190,10 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     )
 
     progress.update(0.9, "Writing down the deformation")
-    flows = path_transform(path, grid)
+    flows = path_transform(path, grid, progress.tick)
     total = flows if initial is None else compose(flows, initial)
     progress.update(0.93, "Inverting")
-    inverse, residual = total.inverse()
+    inverse, residual = total.inverse(progress.tick)
     series = {}
     if parameters.intermediate:
         progress.update(0.96, "Pictures along the way")

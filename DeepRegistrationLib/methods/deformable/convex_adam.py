@@ -144,7 +144,7 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     inverse = None
     if parameters.inverse or parameters.diffeomorphic:
         progress.update(0.95, "Inverting")
-        inverse, residual = total.inverse()
+        inverse, residual = total.inverse(progress.tick)
         tables["inverse residual (mm)"] = residual
     progress.update(1.0)
     said = None if fusion is None else fusion.provenance(context)

@@ -193,7 +193,7 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     inverse = None
     if parameters.inverse:
         progress.update(0.95, "Inverting")
-        inverse, tables["inverse residual (mm)"] = transform.inverse()
+        inverse, tables["inverse residual (mm)"] = transform.inverse(progress.tick)
     progress.update(1.0)
     history = {"match width (mm)": found.history}
     return RegistrationResult(problem, transform, inverse, tables=tables, history=history, points=points)
