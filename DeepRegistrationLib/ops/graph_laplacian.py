@@ -93,47 +93,51 @@ def diffused(
     confidence  c (N,), not negative and somewhere positive; None: 1 everywhere. A point of confidence 0 follows its
                 neighbours
 
-    Differentiable in `values`. Columns keep their sums where every confidence is 1.
+    Differentiable in `values` and in `strength`. Columns keep their sums where every confidence is 1.
     """
     if values.dim() != 2 or len(values) != graph.nodes:
         raise ValueError(f"values of shape {tuple(values.shape)} do not fit a graph of {graph.nodes} points")
-    trust = graph.weights.new_ones(graph.nodes) if confidence is None else confidence
-    system = (strength * graph.laplacian()).to(values.dtype)
-    diagonal = (trust + strength * graph.degrees()).to(values.dtype)
-    return _Diffusion.apply(values, system, trust.to(values.dtype), diagonal)
+    trust = values.new_ones(graph.nodes) if confidence is None else confidence.to(values)
+    strength = torch.as_tensor(strength).to(values)
+    return _Diffusion.apply(values, strength, graph.laplacian().to(values.dtype), trust)
 
 
 class _Diffusion(torch.autograd.Function):
-    """x = A^-1 C b,  db = C A^-1 dx,  with the symmetric A = C + system; its diagonal preconditions."""
+    """x = A^-1 C b with the symmetric A = C + a L;   db = C y,  da = -y.L x,  y = A^-1 dx."""
 
     @staticmethod
     def forward(
         ctx: torch.autograd.function.FunctionCtx,
         values: torch.Tensor,
-        system: torch.Tensor,
+        strength: torch.Tensor,
+        laplacian: torch.Tensor,
         trust: torch.Tensor,
-        diagonal: torch.Tensor,
     ) -> torch.Tensor:
-        ctx.save_for_backward(system, trust, diagonal)
-        return _solved(system, trust, diagonal, trust[:, None] * values, values)
+        out = _solved(laplacian, float(strength), trust, trust[:, None] * values, values)
+        ctx.save_for_backward(out, strength, laplacian, trust)
+        return out
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, *gradients: torch.Tensor
-    ) -> tuple[torch.Tensor, None, None, None]:
-        system, trust, diagonal = ctx.saved_tensors  # type: ignore[attr-defined]
+    ) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+        out, strength, laplacian, trust = ctx.saved_tensors  # type: ignore[attr-defined]
         (gradient,) = gradients
-        return trust[:, None] * _solved(system, trust, diagonal, gradient, gradient), None, None, None
+        y = _solved(laplacian, float(strength), trust, gradient, gradient)
+        return trust[:, None] * y, -(y * torch.sparse.mm(laplacian, out)).sum(), None, None
 
 
 def _solved(
-    system: torch.Tensor, trust: torch.Tensor, diagonal: torch.Tensor, right: torch.Tensor, start: torch.Tensor
+    laplacian: torch.Tensor, strength: float, trust: torch.Tensor, right: torch.Tensor, start: torch.Tensor
 ) -> torch.Tensor:
-    """(C + system)^-1 right, columns side by side; a column that is done stands still."""
+    """(C + a L)^-1 right, columns side by side, by conjugate gradients that the diagonal preconditions."""
+    places, entries = laplacian.indices(), laplacian.values()
+    on = places[0] == places[1]
+    diagonal = trust.index_add(0, places[0, on], strength * entries[on])
     inverse = 1 / diagonal.clamp_min(torch.finfo(diagonal.dtype).tiny)[:, None]
 
     def applied(x: torch.Tensor) -> torch.Tensor:
-        return trust[:, None] * x + torch.sparse.mm(system, x)
+        return trust[:, None] * x + strength * torch.sparse.mm(laplacian, x)
 
     x = start.clone()
     rest = right - applied(x)

@@ -83,8 +83,9 @@ def test_smooth_values_outlast_noise() -> None:
 def test_gradient() -> None:
     graph = neighbour_graph(random(12, 3), 4)
     confidence = random(12, seed=4).square()
+    values, strength = random(12, 3, seed=1).requires_grad_(True), torch.tensor(0.7, dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda v: diffused(graph, v, 0.7, confidence), random(12, 3, seed=1).requires_grad_(True), atol=1e-4
+        lambda v, a: diffused(graph, v, a, confidence), (values, strength.requires_grad_(True)), atol=1e-4
     )
 
 
