@@ -1,4 +1,4 @@
-"""The console: register, apply, evaluate, report, methods, describe.
+"""The console: register, apply, evaluate, report, methods, describe, train, models.
 
 Importing this loads no torch. Inside the Slicer application `register` leaves the work to a worker process,
 while `apply` and `evaluate` compute, and so load torch, where they are called.
@@ -18,7 +18,9 @@ from .core.progress import Progress, ProgressReport
 if TYPE_CHECKING:
     from .core.image import Image
     from .core.spec import MethodSpec
+    from .io.model_cards import Model
     from .metrics import Evaluation
+    from .training.request import Report
 
 Listener = Callable[[ProgressReport], None]
 
@@ -198,6 +200,74 @@ def report(result: Any, out: str | os.PathLike[str] | None = None) -> list[Path]
         return write_report(ResultFolder(out))
     folder = result if isinstance(result, ResultFolder) else ResultFolder(result)
     return write_report(folder, out=None if out is None else Path(os.path.expanduser(os.fspath(out))))
+
+
+def train(
+    recipe: str,
+    out: str | os.PathLike[str],
+    *,
+    cases: Any = None,
+    names: str | os.PathLike[str] | None = None,
+    start: str | os.PathLike[str] | None = None,
+    steps: int | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    seed: int = 0,
+    threads: int | None = None,
+    id: str | None = None,
+    title: str | None = None,
+    model_folder: str | os.PathLike[str] | None = None,
+    progress: Progress | Listener | None = None,
+    report: Report | None = None,
+    in_process: bool | None = None,
+    **settings: Any,
+) -> Model:
+    """Train a model, or with `start` (a model's folder or id) fine-tune one; the model with its best weights.
+
+    recipe    as `python -m DeepRegistrationLib train` lists them; `settings` are its own
+    out       folder of the training: checkpoint, log, model (or give `model_folder`); `resume` goes on where it stands
+    cases     real ones to learn from: a folder, a table (.csv, .json), or TrainingCases; None: the recipe's own
+    names     what label values mean, where the segmentations do not say: "1=liver,2=spleen" or a names.json
+    progress  called with a ProgressReport now and then, or a core.progress.Progress
+    report    called with the losses of each step and each validation, see training/request.py
+
+    Inside the Slicer application, which does not load torch, training is started from its panel; `in_process=True`
+    overrides that. Raises InputError, OutputError, DeviceMemoryError, Cancelled.
+    """
+    if in_slicer() and not in_process:
+        raise InputError(
+            "Inside Slicer a model is trained in the module Registration Training, or here with in_process=True."
+        )
+    from .jobs.perform import using_threads
+    from .jobs.training_cases import read_cases
+    from .training.request import TrainingRequest
+    from .training.run import run_training
+
+    named = cases if isinstance(cases, (str, os.PathLike)) else None
+    request = TrainingRequest(
+        recipe=recipe,
+        out=Path(out).expanduser(),
+        settings=settings,
+        cases=read_cases(named, names) if named is not None else cases,
+        cases_from="" if named is None else os.fspath(named),
+        start=None if start is None else os.fspath(start),
+        steps=steps,
+        device=device,
+        seed=seed,
+        resume=resume,
+        model_id=id,
+        title=title,
+        model_folder=None if model_folder is None else Path(model_folder),
+    )
+    with using_threads(threads):
+        return run_training(request, progress if isinstance(progress, Progress) else Progress(progress), report)
+
+
+def models(architecture: str | None = None) -> list[Model]:
+    """The trained models there are, the user's own first: `for model in dr.models(): print(model.id, model.title)`."""
+    from .io.model_cards import find_models
+
+    return find_models(architecture)
 
 
 def methods() -> list[MethodSpec]:

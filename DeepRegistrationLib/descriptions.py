@@ -8,6 +8,7 @@ from typing import Any
 
 from .core.segment_settings import PerSegment, SegmentMatrix
 from .core.spec import Capability, MethodSpec, Need, Parameter, Preset, parameters_of
+from .training.recipe import Recipe
 
 
 def method_text(spec: MethodSpec) -> str:
@@ -23,11 +24,27 @@ def method_text(spec: MethodSpec) -> str:
     if spec.presets:
         lines += ["", "Presets"]
         lines += [f"  {preset.id:<14} {preset.title}{_preset_values(preset)}" for preset in spec.presets]
+    return "\n".join([*lines, *_settings_lines(spec.parameters)])
+
+
+def _settings_lines(declaration: type) -> list[str]:
+    lines: list[str] = []
     for title, advanced in (("Parameters", False), ("Advanced parameters", True)):
-        chosen = [p for p in parameters_of(spec.parameters) if p.advanced is advanced]
+        chosen = [p for p in parameters_of(declaration) if p.advanced is advanced]
         if chosen:
             lines += ["", title, *(line for p in chosen for line in _parameter_lines(p))]
-    return "\n".join(lines)
+    return lines
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """Everything a user needs to train a model."""
+    lines = [f"{recipe.id}: {recipe.title}", recipe.description, f"Paper: {recipe.paper}"]
+    if recipe.doi:
+        lines[-1] += f" doi:{recipe.doi}"
+    stages = [stage.name for stage in recipe.stages(recipe.settings())]
+    lines.append(f"Learns from {'real cases' if recipe.needs_cases else 'synthetic scans, or real cases'}")
+    lines.append(f"Takes {recipe.steps} steps of {recipe.batch}: {', '.join(stages)}")
+    return "\n".join([*lines, *_settings_lines(recipe.settings)])
 
 
 def method_dict(spec: MethodSpec) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """One file a command of the command line: NAME, HELP, add_options(parser) and run(options) -> exit code."""
 
-from . import apply, describe, evaluate, methods, register, report, worker
+from . import apply, describe, evaluate, methods, models, register, report, train, worker
 
-COMMANDS = (methods, describe, register, apply, evaluate, report, worker)
+COMMANDS = (methods, describe, register, apply, evaluate, report, train, models, worker)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..core.progress import Progress, ProgressReport
@@ -13,13 +13,16 @@ _BAR = 24
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A Progress that draws stage, bar, percent and time left on one line, which is wiped at the end."""
-    if not sys.stderr.isatty():
-        yield Progress()
+def progress_bar(cancelled: Callable[[], bool] | None = None, *, shown: bool = True) -> Iterator[Progress]:
+    """A Progress that draws stage, bar, percent and time left on one line, which is wiped at the end.
+
+    cancelled  whether the user has asked to stop;  shown  False draws nothing
+    """
+    if not shown or not sys.stderr.isatty():
+        yield Progress(cancelled=cancelled)
         return
     try:
-        yield Progress(_draw)
+        yield Progress(_draw, cancelled)
     finally:
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
