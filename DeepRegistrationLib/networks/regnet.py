@@ -1,0 +1,213 @@
+"""RegNet: the displacement at the centre of two patches, evaluated for all voxels at once.
+
+    u(x) = net(patches of n = 29 voxels and of 54 -> 27 voxels around x, of the fixed and of the moving scan)
+
+Layers of 3^d convolutions without padding, batch normalisation and ReLU; sizes along one axis:
+
+    patch of 29, full resolution  three layers for each scan -> 23, joined, two layers -> 19, maximum of pairs -> 9
+    patch of 54, mean of pairs    three layers for each scan -> 21, joined, six layers                         -> 9
+    both joined                   four layers -> 1, two fully connected layers (1^d) -> u
+
+The small patch of x is x - 14 .. x + 14, the large one x - 27 .. x + 26, so that the pairs of both are the voxels
+(x - 1, x) + 2 k. Pooling sees every second shift alike: all voxels of one parity along each axis come from one pass
+over padded scans (`stride` 2), and 2^d passes, whose full-resolution layers are shared, give every voxel (`stride` 1).
+Both equal the patch by patch evaluation; with stride 2 the voxels between are interpolated.
+
+Sokooti et al.: Nonrigid image registration using multi-scale 3D convolutional neural networks, MICCAI 2017,
+doi:10.1007/978-3-319-66182-7_27. Channels are those of the published implementation (16; 25, 30; 25 x 3, 30 x 3; 60,
+70, 75, 150; 150). Differs from the paper: the large patch is reduced by means of pairs, which it leaves open.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..core.sampling import sample_batch
+from ..ops.warp import index_grid
+from .catalogue import Prediction
+
+#: voxels of the patches before and behind their centre
+SMALL = (14, 14)
+LARGE = (27, 26)
+
+#: batch and channels, when a part is cut out
+_ALL = (slice(None), slice(None))
+
+#: how far an answer sees, for evaluation in pieces
+MARGIN = 28
+
+
+@dataclass(frozen=True)
+class RegNetSettings:
+    """dimension  of the scans, 2 or 3
+    scales     2: both patches; 1: the small one alone
+    late       whether each scan has three layers of its own; else both are channels of the first layer, with as many
+               weights
+    width      channels of every layer relative to the published ones
+    stride     2: every second voxel along each axis is evaluated; 1: all of them
+    """
+
+    dimension: int = 3
+    scales: int = 2
+    late: bool = True
+    width: float = 1.0
+    stride: int = 2
+
+    def __post_init__(self) -> None:
+        if self.dimension not in (2, 3) or self.scales not in (1, 2) or self.stride not in (1, 2) or self.width <= 0:
+            raise ValueError(f"these are no settings of RegNet: {asdict(self)}")
+
+    def channels(self, *published: int) -> tuple[int, ...]:
+        return tuple(max(2, round(self.width * n)) for n in published)
+
+
+def build(settings: Mapping[str, Any]) -> RegNet:
+    """Raises KeyError for a setting that is not known."""
+    known = {f.name for f in fields(RegNetSettings)}
+    for name in settings:
+        if name not in known:
+            raise KeyError(name)
+    return RegNet(RegNetSettings(**settings))
+
+
+class RegNet(nn.Module):
+    """See the module's docstring. Displacements are voxels, components x, y[, z], fixed to moving."""
+
+    def __init__(self, settings: RegNetSettings | None = None) -> None:
+        super().__init__()
+        self.settings = settings = settings or RegNetSettings()
+        d = settings.dimension
+        small = settings.channels(25, 30)
+        large = settings.channels(25, 25, 25, 30, 30, 30)
+        together = settings.channels(60, 70, 75, 150)
+        self.small = _Pipeline(settings, small)
+        self.large = _Pipeline(settings, large) if settings.scales == 2 else None
+        joined = small[-1] + (large[-1] if settings.scales == 2 else 0)
+        self.together = _layers(d, (joined, *together))
+        (hidden,) = settings.channels(150)
+        self.hidden = _layers(d, (together[-1], hidden), size=1)
+        self.out = _CONVOLUTIONS[d](hidden, d, 1)
+        # so that it begins with small displacements
+        with torch.no_grad():
+            self.out.weight.mul_(0.1)
+            if self.out.bias is not None:
+                self.out.bias.zero_()
+
+    # ------------------------------------------------------------------ patch by patch
+
+    def patches(
+        self, fixed: torch.Tensor, moving: torch.Tensor, fixed_large: torch.Tensor, moving_large: torch.Tensor
+    ) -> torch.Tensor:
+        """(B, 1, 29 ...) and (B, 1, 54 ...) -> (B, d), the displacement at voxel 14 of the small patches."""
+        large = self._large(fixed_large, moving_large)
+        return self._joined(self._pooled(self.small(fixed, moving)), large).flatten(1)
+
+    # ------------------------------------------------------------------ all voxels
+
+    def forward(self, fixed: torch.Tensor, moving: torch.Tensor, region: torch.Tensor | None = None) -> Prediction:
+        """As networks/catalogue.py says, for even sizes; `details`: "lattice" (B, d, ...) as evaluated, "start" its
+        first voxel and "step", along every axis."""
+        step = self.settings.stride
+        start = step - 1
+        values = self.lattice(fixed, moving)
+        details = {"lattice": values, "start": start, "step": step}
+        if step == 1:
+            return Prediction(values, details=details)
+        points = (index_grid(fixed.shape[2:], fixed) - start) / step
+        return Prediction(sample_batch(values, points[None].expand(len(values), *points.shape)), details=details)
+
+    def lattice(self, fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+        """u at every voxel (stride 1), or at those whose indices are odd (stride 2)."""
+        return self._evaluated([_held(image, (SMALL[0], SMALL[1])) for image in (fixed, moving)],
+                               [_held(image, (LARGE[0], LARGE[1])) for image in (fixed, moving)])  # fmt: skip
+
+    def block(self, fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+        """The same for the inner voxels of scans that reach LARGE voxels further along each axis."""
+        d = self.settings.dimension
+        inner = (*_ALL, *(slice(LARGE[0] - SMALL[0], n - LARGE[1] + SMALL[1]) for n in fixed.shape[-d:]))
+        return self._evaluated([fixed[inner], moving[inner]], [fixed, moving])
+
+    def _evaluated(self, small: Sequence[torch.Tensor], large: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Of voxels 0 .. N - 1, even; small, large: fixed and moving from -14 to N + 13, and from -27 to N + 25."""
+        d = self.settings.dimension
+        shape = [n - sum(SMALL) for n in small[0].shape[-d:]]
+        if any(n % 2 for n in shape):
+            raise ValueError(f"RegNet takes even sizes, not {shape}")
+        features = self.small(*small)
+
+        def one(parity: Sequence[int]) -> torch.Tensor:
+            """u at voxels parity, parity + 2 ..., by tensor axes."""
+            part = features[(*_ALL, *(slice(p, p + n + 16) for p, n in zip(parity, shape, strict=True)))]
+            cut = (*_ALL, *(slice(p, p + n + 52) for p, n in zip(parity, shape, strict=True)))
+            return self._joined(self._pooled(part), self._large(*(image[cut] for image in large)))
+
+        if self.settings.stride == 2:
+            return one((1,) * d)
+        out = torch.zeros(len(features), d, *shape, device=features.device)
+        for parity in itertools.product((0, 1), repeat=d):
+            out[(*_ALL, *(slice(p, None, 2) for p in parity))] = one(parity).to(out.dtype)
+        return out
+
+    # ------------------------------------------------------------------ parts
+
+    def _large(self, fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor | None:
+        if self.large is None:
+            return None
+        mean = F.avg_pool3d if self.settings.dimension == 3 else F.avg_pool2d
+        found: torch.Tensor = self.large(mean(fixed, 2), mean(moving, 2))
+        return found
+
+    def _pooled(self, features: torch.Tensor) -> torch.Tensor:
+        return (F.max_pool3d if self.settings.dimension == 3 else F.max_pool2d)(features, 2)
+
+    def _joined(self, small: torch.Tensor, large: torch.Tensor | None) -> torch.Tensor:
+        if large is not None:
+            small = torch.cat([small, large], dim=1)
+        found: torch.Tensor = self.out(self.hidden(self.together(small)))
+        return found
+
+
+class _Pipeline(nn.Module):
+    """Layers of one resolution: three of each scan (or of both as channels), then those named."""
+
+    def __init__(self, settings: RegNetSettings, then: Sequence[int]) -> None:
+        super().__init__()
+        d, (own,) = settings.dimension, settings.channels(16)
+        if settings.late:
+            self.fixed: nn.Module | None = _layers(d, (1, own, own, own))
+            self.moving: nn.Module | None = _layers(d, (1, own, own, own))
+            first = 2 * own
+        else:
+            # two stacks of n -> n have as many weights as one of sqrt(2) n -> sqrt(2) n
+            (first,) = settings.channels(23)
+            self.fixed = self.moving = None
+        self.both = _layers(d, (first, *then) if settings.late else (2, first, first, first, *then))
+
+    def forward(self, fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+        if self.fixed is not None and self.moving is not None:
+            fixed, moving = self.fixed(fixed), self.moving(moving)
+        found: torch.Tensor = self.both(torch.cat([fixed, moving], dim=1))
+        return found
+
+
+_CONVOLUTIONS: Mapping[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+_NORMS: Mapping[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+def _layers(d: int, channels: Sequence[int], size: int = 3) -> nn.Sequential:
+    parts: list[nn.Module] = []
+    for n, m in itertools.pairwise(channels):
+        parts += [_CONVOLUTIONS[d](n, m, size, bias=False), _NORMS[d](m, momentum=0.05), nn.ReLU(inplace=True)]
+    return nn.Sequential(*parts)
+
+
+def _held(image: torch.Tensor, margins: tuple[int, int]) -> torch.Tensor:
+    """Padded along every axis with the edge value."""
+    return F.pad(image, margins * (image.dim() - 2), mode="replicate")
