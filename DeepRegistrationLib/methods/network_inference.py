@@ -34,9 +34,16 @@ if TYPE_CHECKING:
     from ..core.transform import Transform
     from ..core.upright import AxisOrder
     from ..io.model_cards import Model
-    from ..optim.convex_adam import RefinementSettings
+    from ..optim.convex_adam import Features, RefinementSettings
     from ..optim.parametric import Positions
+    from ..optim.working_pair import WorkingPair
 
+    #: displacement (or velocity) (d, crossings) at crossings of positions along the tensor axes, working voxels
+    Start = Callable[[Positions], torch.Tensor]
+
+#: widths of the knots of the refinement before the fine ones, in fine knots: a network's answer, fitted with knots that
+#: far apart, is as good a start as with closer ones where it is good, and its errors are smoothed where it is not
+COARSE_WIDTHS = (2,)
 #: share of the free memory that the network may take
 _SHARE = 0.8
 #: voxels along each edge of the pieces that the memory estimate counts on, where a network may work in pieces
@@ -146,9 +153,9 @@ class Answer:
     displacement: torch.Tensor
     velocity: torch.Tensor | None
 
-    def start(self, other: Grid, velocity: bool) -> Callable[[Positions], torch.Tensor]:
-        """The answer as a function of positions along the tensor axes of `other` (the same field of view, edges and
-        axes) -> (d, crossings) in voxels of `other`; its velocity, where that is asked and there is one."""
+    def start(self, other: Grid, velocity: bool) -> Start:
+        """The answer in voxels of `other`, a grid over the same field of view (edges and axes); its velocity, where
+        that is asked and there is one."""
         import torch
 
         from ..core.sampling import sample_index
@@ -217,11 +224,38 @@ def _refined(
     landmarks = landmark_term(problem, grid, initial, parameters.landmark_weight)
     progress.update(0.05, "Computing features")
     features = mind_features(pair, settings)
+    start = _worth_starting_from(found.start(grid, settings.diffeomorphic), pair, features, settings, context)
+    widths = COARSE_WIDTHS if settings.coarse_iterations > 0 else ()
     spline, history = refine(
-        pair, settings, progress.part(0.15, 1.0), found.start(grid, settings.diffeomorphic), features, labels,
-        landmarks,
-    )  # fmt: skip
+        pair, settings, progress.part(0.15, 1.0), start, features, labels, landmarks, widths=widths
+    )
     return spline_transform(spline, grid, fixed, settings.diffeomorphic), history
+
+
+def _worth_starting_from(
+    start: Start, pair: WorkingPair, features: Features, settings: RefinementSettings, context: Context
+) -> Start:
+    """The network's answer, or none where it matches the scans less well than that."""
+    import torch
+
+    from ..optim.instance import mismatch
+    from ..optim.parametric import SplineField
+
+    def nothing(positions: Positions) -> torch.Tensor:
+        return torch.zeros(len(positions), *(len(p) for p in positions), device=pair.fixed.device)
+
+    def unlike(value: Start) -> float:
+        knots = COARSE_WIDTHS[0] * settings.knots
+        spline = SplineField.fitted(pair.fixed.shape, knots, value, pair.fixed.device)
+        return mismatch(features.term(1.0, knots), spline, settings.diffeomorphic)
+
+    if unlike(start) <= unlike(nothing):
+        return start
+    context.messages.append(
+        "The network's answer matches these scans less well than no deformation, so the refinement began without it; "
+        "the model may have been trained for other scans."
+    )
+    return nothing
 
 
 def _settings(parameters: NetworkParameters, grid: Grid, seed: int) -> RefinementSettings:

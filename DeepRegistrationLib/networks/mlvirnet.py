@@ -93,15 +93,16 @@ class MlVirnet(nn.Module):
         n = len(self.levels)
         return [self.stride * 2 ** (n - 1 - k) for k in range(n)]
 
-    def learn(self, level: int, from_coarser: bool) -> None:
-        """Only `level` learns from now on, and none finer is asked; its weights begin as those of the coarser one, or
-        stay."""
+    def learn(self, level: int) -> None:
+        """Only `level` (0: the coarsest) learns from now on, and none finer is asked."""
         self.depth = level + 1
         for k, network in enumerate(self.levels):
             network.requires_grad_(k == level)
-        if from_coarser and level > 0:
-            self.levels[level].load_state_dict(self.levels[level - 1].state_dict())
         self.train(self.training)
+
+    def start_from_coarser(self, level: int) -> None:
+        """The weights of a level become those of the coarser one."""
+        self.levels[level].load_state_dict(self.levels[level - 1].state_dict())
 
     def train(self, mode: bool = True) -> MlVirnet:
         """Levels that do not learn keep their running averages."""

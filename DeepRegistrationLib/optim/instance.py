@@ -103,6 +103,13 @@ def displacement_of(spline: SplineField, diffeomorphic: bool) -> Field:
     return FlowField(spline, spline.knots) if diffeomorphic else spline
 
 
+@torch.no_grad()
+def mismatch(term: FeatureTerm, spline: SplineField, diffeomorphic: bool = False) -> float:
+    """mean_x g(x) |F(x) - M(x + u(x))|^2 of the term, on one sub-lattice."""
+    middle = (term.every // 2,) * (term.fixed.dim() - 1)
+    return float(_dissimilarity(term, _with_known(term), displacement_of(spline, diffeomorphic), middle))
+
+
 def strain_energy(coefficients: torch.Tensor, knots: float) -> torch.Tensor:
     """mean over knots of |grad u|^2 (dimensionless), by differences of neighbouring coefficients."""
     total = coefficients.new_zeros(())

@@ -1,0 +1,121 @@
+"""A network run whole, padded and in pieces gives one answer; it can be cancelled on the way, and memory decides."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from DeepRegistrationLib.core.errors import Cancelled, DeviceMemoryError
+from DeepRegistrationLib.networks.catalogue import Prediction
+from DeepRegistrationLib.networks.footprint import Footprint
+from DeepRegistrationLib.networks.inference import BLEND, least_tile, predict, tile_that_fits
+
+#: voxels the little network below sees to every side
+REACH = 6
+
+
+class Little(nn.Module):
+    """Three convolutions, one of them on half the resolution."""
+
+    def __init__(self, dimension: int, velocity: bool = False) -> None:
+        super().__init__()
+        convolution = nn.Conv3d if dimension == 3 else nn.Conv2d
+        self.pool = nn.AvgPool3d(2) if dimension == 3 else nn.AvgPool2d(2)
+        self.first = convolution(2, 4, 3, padding=1)
+        self.middle = convolution(4, 4, 3, padding=1)
+        self.widen = nn.Upsample(scale_factor=2)
+        self.last = convolution(4, dimension, 3, padding=1)
+        self.velocity = velocity
+
+    def forward(self, fixed: torch.Tensor, moving: torch.Tensor, region: torch.Tensor | None = None) -> Prediction:
+        values = self.first(torch.cat([fixed, moving], dim=1)).relu()
+        field = self.last(self.widen(self.middle(self.pool(values))).relu())
+        if region is not None:
+            field = field * region
+        return Prediction(field, 2 * field if self.velocity else None)
+
+
+def little(dimension: int, velocity: bool = False) -> Little:
+    torch.manual_seed(0)
+    return Little(dimension, velocity)
+
+
+def images(*shape: int) -> list[torch.Tensor]:
+    return list(torch.rand(2, *shape, generator=torch.Generator().manual_seed(1)))
+
+
+@pytest.mark.parametrize("shape", [(100, 96), (90, 50, 76)])
+def test_pieces_give_what_the_whole_gives(shape: tuple[int, ...]) -> None:
+    network = little(len(shape), velocity=True)
+    region = (images(*shape)[0] > 0.3).float()
+    whole = predict(network, *images(*shape), region, multiple=4)
+    tile = least_tile(REACH, 4)
+    assert tile < min(shape)
+    pieces = predict(network, *images(*shape), region, multiple=4, tile=tile, margin=REACH)
+    assert whole.displacement.shape == (1, len(shape), *shape)
+    assert torch.allclose(pieces.displacement, whole.displacement, atol=1e-5)
+    assert whole.velocity is not None and pieces.velocity is not None
+    assert torch.allclose(pieces.velocity, 2 * whole.displacement, atol=1e-5)
+
+
+def test_without_their_margin_pieces_show() -> None:
+    """So the test above can fail."""
+    whole = predict(little(2), *images(96, 96), None, multiple=4)
+    pieces = predict(little(2), *images(96, 96), None, multiple=4, tile=least_tile(0, 4), margin=0)
+    assert float((pieces.displacement - whole.displacement).abs().max()) > 1e-3
+
+
+def test_where_pieces_differ_one_gives_way_to_the_next_smoothly() -> None:
+    class Own(nn.Module):
+        """The mean of what it sees: another number in each piece."""
+
+        def forward(self, fixed: torch.Tensor, moving: torch.Tensor, region: object = None) -> Prediction:
+            return Prediction(fixed.mean() + torch.zeros(1, 2, *fixed.shape[2:]))
+
+    fixed = torch.arange(128.0).expand(128, 128)
+    field = predict(Own(), fixed, fixed, None, multiple=8, tile=48, margin=4).displacement[0, 0, 60]
+    assert float(field.max() - field.min()) > 50
+    assert float(field.diff().abs().max()) < 3.5 * 28 / BLEND
+
+
+def test_what_is_padded_is_cut_off_again_and_holds_the_edge() -> None:
+    seen = []
+
+    class Watching(Little):
+        def forward(self, fixed: torch.Tensor, moving: torch.Tensor, region: torch.Tensor | None = None) -> Prediction:
+            seen.append((fixed, moving, region))
+            return super().forward(fixed, moving, region)
+
+    fixed, moving = images(13, 18)
+    found = predict(Watching(2), fixed, moving, torch.ones(13, 18), multiple=8)
+    assert found.displacement.shape == (1, 2, 13, 18)
+    ((f, m, r),) = seen
+    assert f.shape == m.shape == (1, 1, 16, 24)
+    assert torch.equal(f[0, 0, 13:, :18], fixed[-1].expand(3, 18))
+    assert float(r[0, 0, 13:].abs().max()) == 0 and float(r[0, 0, :13, :18].min()) == 1
+
+
+def test_progress_goes_forward_and_a_cancel_is_heard_in_the_middle() -> None:
+    told: list[float] = []
+    predict(little(2), *images(64, 96), None, multiple=4, tile=least_tile(REACH, 4), margin=REACH, report=told.append)
+    assert told == sorted(told) and told[-1] == pytest.approx(1.0) and len(told) > 10
+
+    def stop(done: float) -> None:
+        if done > 0.3:
+            raise Cancelled
+
+    network = little(2)
+    with pytest.raises(Cancelled):
+        predict(network, *images(64, 96), None, multiple=4, report=stop)
+    assert not any(m._forward_hooks for m in network.modules()), "nothing may be left hooked"
+
+
+def test_pieces_are_as_large_as_memory_allows() -> None:
+    footprint = Footprint(bytes_per_voxel=100, margin=8)
+    assert tile_that_fits((64, 64, 64), footprint, 100 * 64**3, 16) is None
+    assert tile_that_fits((64, 64, 60), footprint, 100 * 64**3 - 1, 16) == 48, "the padding counts"
+    with pytest.raises(DeviceMemoryError, match="64 x 64 x 64"):
+        tile_that_fits((64, 64, 64), footprint, 100 * 40**3, 16)
+    with pytest.raises(DeviceMemoryError):
+        tile_that_fits((64, 64, 64), Footprint(100, None), 100 * 60**3, 16)
