@@ -49,17 +49,20 @@ def sample_index(
 
 
 def sample_batch(data: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """As `sample_index` for B of each, linear, the edge value held outside.
+    """As `sample_index` for B of each, linear, the edge value held outside; float32 from half precision.
 
     data (B, C, [Z,] Y, X) at index (B, ..., d) -> (B, C, ...); differentiable in both.
     """
     d = index.shape[-1]
     if data.dim() != d + 2 or len(data) != len(index):
         raise ValueError(f"data of shape {tuple(data.shape)} does not fit coordinates of {tuple(index.shape)}")
+    # in half precision a coordinate would be off by a good part of a voxel
+    kind = torch.promote_types(data.dtype, torch.float32)
+    index = index.to(torch.promote_types(index.dtype, torch.float32))
     size = torch.tensor(data.shape[:1:-1], device=index.device, dtype=index.dtype)
-    normalised = torch.addcmul(1 / size - 1, index, 2 / size).to(data.dtype)
+    normalised = torch.addcmul(1 / size - 1, index, 2 / size).to(kind)
     values = F.grid_sample(
-        data,
+        data.to(kind),
         normalised.reshape(len(data), *(1,) * (d - 1), -1, d),
         mode="bilinear",
         padding_mode="border",
