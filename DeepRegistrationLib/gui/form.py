@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import ctk
 import qt
 from slicer.i18n import tr as _
 
 from ..core.errors import InputError
-from ..core.spec import MethodSpec, Parameter, parameters_of
+from ..core.spec import Parameter, Preset, parameters_of
 from .controls import Control, make_control, tool_tip
 from .segment_tables import SegmentControl
+
+
+class Declaration(Protocol):
+    """What has settings: a method, or whatever else declares them as methods do."""
+
+    @property
+    def parameters(self) -> type: ...
+
+    def preset(self, preset_id: str) -> Preset: ...
 
 
 class ParameterForm:
@@ -40,7 +49,7 @@ class ParameterForm:
         """Parameter name -> control."""
         return self._controls
 
-    def show(self, spec: MethodSpec, preset: str | None = None) -> None:
+    def show(self, spec: Declaration, preset: str | None = None) -> None:
         """Make the rows of `spec` with the values of its defaults and `preset`."""
         self._clear()
         self._parameters = parameters_of(spec.parameters)
@@ -64,7 +73,7 @@ class ParameterForm:
         self.set_base(spec, preset)
         self.set_segments(self._segments)
 
-    def set_base(self, spec: MethodSpec, preset: str | None) -> None:
+    def set_base(self, spec: Declaration, preset: str | None) -> None:
         """Show the defaults with the values of `preset`; forgets what the user had set."""
         values = dict(spec.preset(preset).values) if preset else {}
         self._base = {p.name: values.get(p.name, p.default) for p in self._parameters}

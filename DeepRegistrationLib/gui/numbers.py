@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import qt
@@ -57,10 +57,11 @@ def _short(value: Any) -> str:
     return "" if value is None else f"{float(value):.4g}"
 
 
-def fill_table(table: qt.QTableWidget, rows: list[Row]) -> None:
-    """Show `rows` in a read-only table that is as high as its rows."""
-    table.setColumnCount(3)
-    table.setHorizontalHeaderLabels(["", _("Before"), _("After")])
+def fill_table(table: qt.QTableWidget, rows: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> None:
+    """Show `rows` in a read-only table that is as high as its rows; heads: what, before, after where not given."""
+    heads = heads or ("", _("Before"), _("After"))
+    table.setColumnCount(len(heads))
+    table.setHorizontalHeaderLabels(list(heads))
     table.setRowCount(len(rows))
     for r, row in enumerate(rows):
         for c, text in enumerate(row):

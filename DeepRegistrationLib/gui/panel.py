@@ -99,6 +99,11 @@ class AlignPanel(Panel):
             parameters.method = known_method("").id  # a saved scene shall not change with the default
         self.refresh()
 
+    def enter(self) -> None:
+        """Models that were trained or taken away meanwhile come and go as methods."""
+        self.methods.fill(*method_items())
+        self.refresh()
+
     def refresh(self, _caller: Any = None, _event: Any = None) -> None:
         """Make every widget agree with the parameter node; also called by VTK when that is modified."""
         if self._parameters is None or self._refreshing:

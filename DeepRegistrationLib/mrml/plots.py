@@ -20,7 +20,7 @@ Colour = tuple[float, float, float]
 BEFORE_COLOUR: Colour = (0.62, 0.65, 0.70)
 AFTER_COLOUR: Colour = (0.00, 0.45, 0.70)
 # told apart also by people who see red and green alike
-_SEGMENT_COLOURS: tuple[Colour, ...] = (
+SERIES_COLOURS: tuple[Colour, ...] = (
     (0.00, 0.45, 0.70),
     (0.90, 0.45, 0.00),
     (0.00, 0.60, 0.45),
@@ -74,9 +74,9 @@ def _bars(
     scene: slicer.vtkMRMLScene, table: slicer.vtkMRMLTableNode, titles: Sequence[str], title: str
 ) -> slicer.vtkMRMLPlotChartNode:
     names = row_names(table)
-    chart = _chart(scene, title)
+    chart = new_chart(scene, title)
     for column in titles:
-        series = _series(scene, chart, table, column, AFTER_COLOUR if "after" in column else BEFORE_COLOUR)
+        series = add_series(scene, chart, table, column, AFTER_COLOUR if "after" in column else BEFORE_COLOUR)
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeBar)
         series.SetLabelColumnName(table.GetColumnName(0))
     chart.SetXAxisTitle(_who_is_who(names))
@@ -103,7 +103,7 @@ def jacobian_chart(
             boxes[segment] = [float(v) for v in values]
     if not boxes:
         return None
-    chart = _chart(scene, name)
+    chart = new_chart(scene, name)
     chart.SetTitle("Change of volume in the segments")
     table = slicer.vtkMRMLTableNode()
     table.SetName(scene.GenerateUniqueName(f"{name} boxes"))
@@ -115,7 +115,7 @@ def jacobian_chart(
     if lowest < 0.25:
         _line(scene, chart, table, "0 = folds", _level(*across, 0.0), _FOLDING_COLOUR)
     for k, (segment, values) in enumerate(boxes.items()):
-        colour = _SEGMENT_COLOURS[k % len(_SEGMENT_COLOURS)]
+        colour = SERIES_COLOURS[k % len(SERIES_COLOURS)]
         _line(scene, chart, table, segment, _box(k, values), colour, solid=True)
     chart.SetXAxisTitle(_who_is_who(list(boxes)))
     chart.SetYAxisTitle("Jacobian determinant")
@@ -155,7 +155,7 @@ def _line(
 ) -> None:
     add_numbers(table, f"{name}, x", [x for x, _ in points])
     add_numbers(table, name, [y for _, y in points])
-    series = _series(scene, chart, table, name, colour)
+    series = add_series(scene, chart, table, name, colour)
     series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
     series.SetXColumnName(f"{name}, x")
     series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
@@ -167,7 +167,8 @@ def _line(
 # ---------------------------------------------------------------------- charts and series
 
 
-def _chart(scene: slicer.vtkMRMLScene, title: str) -> slicer.vtkMRMLPlotChartNode:
+def new_chart(scene: slicer.vtkMRMLScene, title: str) -> slicer.vtkMRMLPlotChartNode:
+    """An empty chart in the letters of all charts here."""
     chart = slicer.vtkMRMLPlotChartNode()
     chart.SetName(scene.GenerateUniqueName(title))
     chart.SetTitle(title)
@@ -181,7 +182,7 @@ def _chart(scene: slicer.vtkMRMLScene, title: str) -> slicer.vtkMRMLPlotChartNod
     return scene.AddNode(chart)
 
 
-def _series(
+def add_series(
     scene: slicer.vtkMRMLScene,
     chart: slicer.vtkMRMLPlotChartNode,
     table: slicer.vtkMRMLTableNode,

@@ -26,11 +26,12 @@ def extra_methods() -> Iterator[None]:
     methods = importlib.import_module("DeepRegistrationLib.methods")
 
     folder = str(HERE / "helpers" / "methods")
+    declared = getattr(methods, "_declared", methods.registry)
     methods.__path__.append(folder)
-    methods.registry.cache_clear()
+    declared.cache_clear()
     yield
     methods.__path__.remove(folder)
-    methods.registry.cache_clear()
+    declared.cache_clear()
 
 
 @pytest.fixture(scope="session")
