@@ -1,7 +1,7 @@
 """The console: register, apply, evaluate, report, methods, describe, train, models.
 
-Importing this loads no torch. Inside the Slicer application `register` leaves the work to a worker process,
-while `apply` and `evaluate` compute, and so load torch, where they are called.
+Importing this loads no torch. Inside the Slicer application `register` and `train` leave the work to a worker
+process, while `apply` and `evaluate` compute, and so load torch, where they are called.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,24 +232,18 @@ def train(
     progress  called with a ProgressReport now and then, or a core.progress.Progress
     report    called with the losses of each step and each validation, see training/request.py
 
-    Inside the Slicer application, which does not load torch, training is started from its panel; `in_process=True`
-    overrides that. Raises InputError, OutputError, DeviceMemoryError, Cancelled.
+    Inside the Slicer application the work is done by a worker process, and cases are a folder or a table;
+    `in_process=True` overrides that. Ctrl-C writes a checkpoint, from which `resume` goes on.
+
+    Raises InputError, OutputError, DeviceMemoryError, Cancelled.
     """
-    if in_slicer() and not in_process:
-        raise InputError(
-            "Inside Slicer a model is trained in the module Registration Training, or here with in_process=True."
-        )
-    from .jobs.perform import using_threads
-    from .jobs.training_cases import read_cases
     from .training.request import TrainingRequest
-    from .training.run import run_training
 
     named = cases if isinstance(cases, (str, os.PathLike)) else None
     request = TrainingRequest(
         recipe=recipe,
         out=Path(out).expanduser(),
         settings=settings,
-        cases=read_cases(named, names) if named is not None else cases,
         cases_from="" if named is None else os.fspath(named),
         start=None if start is None else os.fspath(start),
         steps=steps,
@@ -259,6 +254,19 @@ def train(
         title=title,
         model_folder=None if model_folder is None else Path(model_folder),
     )
+    if in_process is False or (in_process is None and in_slicer()):
+        from .jobs.training_blocking import listed_cases, train_blocking
+
+        if cases is not None and named is None:
+            raise InputError(f"cases={cases!r} is neither a folder nor a table of cases; give one, or in_process=True.")
+        files = [] if named is None else listed_cases(named, names)
+        listener = (lambda r: progress.update(r.fraction, r.stage)) if isinstance(progress, Progress) else progress
+        return train_blocking(request, files, threads=threads, progress=listener, report=report)
+    from .jobs.perform import using_threads
+    from .jobs.training_cases import read_cases
+    from .training.run import run_training
+
+    request = replace(request, cases=cases if named is None else read_cases(named, names))
     with using_threads(threads):
         return run_training(request, progress if isinstance(progress, Progress) else Progress(progress), report)
 

@@ -60,23 +60,38 @@ def register_in_worker(
     return found.result(request.inputs)
 
 
-def wait(job: RunningJob, progress: Listener | None = None, idle: Callable[[], None] | None = None) -> Event:
-    """The result event. `idle` is called between two looks, to keep a window alive.
+def wait(
+    job: RunningJob,
+    progress: Listener | None = None,
+    idle: Callable[[], None] | None = None,
+    heard: Callable[[Event], None] | None = None,
+    gently: bool = False,
+) -> Event:
+    """The result event. `idle` is called between two looks, to keep a window alive; `heard` with whatever is no
+    progress and not the last word.
 
-    Raises what stands for the error event; Ctrl-C cancels the job first.
+    Raises what stands for the error event; Ctrl-C cancels the job first. gently: the first Ctrl-C only asks it to stop.
     """
     idle = idle or _process_events
     try:
         while True:
-            for event in job.poll():
-                if event.kind == "progress" and progress is not None:
-                    progress(ProgressReport(event.stage, event.fraction, event.seconds_left))
-                elif event.kind == "error":
-                    raise error_from(event.category, event.text)
-                elif event.kind == "result":
-                    return event
-            idle()
-            time.sleep(_PACE)
+            try:
+                for event in job.poll():
+                    if event.kind == "error":
+                        raise error_from(event.category, event.text)
+                    if event.kind == "result":
+                        return event
+                    if event.kind == "progress" and progress is not None:
+                        progress(ProgressReport(event.stage, event.fraction, event.seconds_left))
+                    elif event.kind != "progress" and heard is not None:
+                        heard(event)
+                idle()
+                time.sleep(_PACE)
+            except KeyboardInterrupt:
+                if not gently:
+                    raise
+                gently = False
+                job.ask_to_stop()
     except KeyboardInterrupt:
         job.cancel()
         raise Cancelled(cancelled(job.folder.task)) from None

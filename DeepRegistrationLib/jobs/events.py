@@ -23,7 +23,8 @@ class Event:
     log       text, a line of the worker's own output
     message   text, a sentence the user should read (a coarser grid was used ...)
     metric    text, a line of the summary of the numbers
-    losses    of a training, stage; data = {"step", "steps", "losses": name -> mean since the last such event}
+    losses    of a training, stage; data = {"step", "steps", "losses": name -> mean since the last such event,
+              "learning_rate", "gradient_norm"}
     validation  of a training, stage; data = {"step", "steps", "best", "score", "numbers": name -> value,
                 "pictures": name -> full path}
     result    data = {"files": name -> full path, "metrics": {...}, "provenance": {...}},

@@ -28,6 +28,8 @@ ROLES = ("train", "validate")
 PICTURES = "pictures"
 #: s between two points of the curve of losses; what lies between is averaged
 _PACE = 0.25
+#: what order and request have alike
+_SAME = ("recipe", "steps", "validate_every", "device", "seed", "resume", "model_id", "title")
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,17 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """recipe, values, start, steps, validate_every, device, seed, resume, model_*, title: see training.request
-    cases  none: the recipe's own
+    """cases  none: the recipe's own
     save   only write the model of what was learned so far
+
+    The others are those of training.request.
     """
 
     recipe: str
     out: str
     values: Mapping[str, Any] = field(default_factory=dict)
     cases: Sequence[CaseFiles] = ()
+    cases_from: str = "CASES"
     start: str | None = None
     steps: int | None = None
     validate_every: int | None = None
@@ -87,17 +91,36 @@ def order_of(problem: Mapping[str, Any]) -> TrainingOrder:
     return TrainingOrder(**values, cases=cases)
 
 
+def order_from(request: TrainingRequest, files: Sequence[CaseFiles], threads: int | None = None) -> TrainingOrder:
+    """The order that gives the worker `request`, with its paths in full: a worker runs in a folder of its own."""
+    start = Path(request.start).expanduser() if request.start is not None else None
+    return TrainingOrder(
+        **{name: getattr(request, name) for name in _SAME},
+        out=_full(request.out),
+        values=dict(request.settings),
+        cases=tuple(files),
+        cases_from=request.cases_from,
+        start=str(start.resolve()) if start is not None and start.exists() else request.start,
+        threads=threads,
+        model_folder=None if request.model_folder is None else _full(request.model_folder),
+    )
+
+
+def _full(path: Path) -> str:
+    return str(path.expanduser().resolve())
+
+
 def request_of(order: TrainingOrder, cases: TrainingCases | None) -> TrainingRequest:
     """What the trainer is asked for."""
     from ..training.request import TrainingRequest
 
-    same = ("recipe", "start", "steps", "validate_every", "device", "seed", "resume", "model_id", "title")
     return TrainingRequest(
-        **{name: getattr(order, name) for name in same},
+        **{name: getattr(order, name) for name in _SAME},
+        start=order.start,
         out=Path(order.out),
         settings=dict(order.values),
         cases=cases,
-        cases_from="CASES" if order.cases else "",
+        cases_from=order.cases_from if order.cases else "",
         model_folder=Path(order.model_folder) if order.model_folder else None,
     )
 
@@ -193,7 +216,10 @@ class _Teller:
         self._told = time.monotonic()
         last = events[-1]
         means = {name: sum(e.losses[name] for e in events) / len(events) for name in last.losses}
-        data = {"step": last.step, "steps": last.steps, "losses": means}
+        data = {
+            "step": last.step, "steps": last.steps, "losses": means, "learning_rate": last.learning_rate,
+            "gradient_norm": last.gradient_norm,
+        }  # fmt: skip
         self._emit(Event("losses", stage=last.stage, data=plain(data)))
 
     def _validated(self, event: ValidationEvent) -> Event:
