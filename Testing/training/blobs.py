@@ -28,6 +28,7 @@ SIZE, REACH = 16, 3.0
 class Settings:
     channels: Annotated[int, Range(1, 64), Help("Of the convolution.")] = 4
     dropout: Annotated[float, Range(0, 0.9), Help("Share of the features left out.")] = 0.1
+    norm: Annotated[bool, Help("Whether features are normalised over the batch.")] = True
     fail: Annotated[
         str, Choice({"no": "No", "nan": "Not a number", "memory": "Out of memory"}), Help("How to fail.")
     ] = "no"
@@ -36,10 +37,10 @@ class Settings:
 class Shifts(nn.Module):
     """One displacement for the whole picture; `spare` is a parameter that no output depends on."""
 
-    def __init__(self, channels: int, dropout: float) -> None:
+    def __init__(self, channels: int, dropout: float, norm: bool) -> None:
         super().__init__()
         self.first = nn.Conv2d(2, channels, 5, padding=2)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = nn.BatchNorm2d(channels) if norm else nn.Identity()
         self.drop = nn.Dropout(dropout)
         self.last = nn.Linear(2 * channels, 2)
         self.spare = nn.Parameter(torch.ones(3))
@@ -57,7 +58,7 @@ class Blobs:
 
     def __init__(self, settings: Settings, cases: TrainingCases | None) -> None:
         self.settings = settings
-        self.network = Shifts(settings.channels, settings.dropout)
+        self.network = Shifts(settings.channels, settings.dropout, settings.norm)
         self.begun: list[str] = []
         self.entered: list[str] = []
 

@@ -252,7 +252,7 @@ def test_the_card_says_how_it_was_made(blobs, tmp_path: Path) -> None:
     assert model.folder == tmp_path / "model"
     assert model.settings == {"network": {"channels": 6, "dropout": 0.1}}
     training = card["training"]
-    assert training["recipe_settings"] == {"channels": 6, "dropout": 0.1, "fail": "no"}
+    assert training["recipe_settings"] == {"channels": 6, "dropout": 0.1, "norm": True, "fail": "no"}
     assert training["steps"] == 4 and training["seed"] == 0 and "synthetic" in training["data"]
     assert "train blobs" in training["command"] and "channels=6" in training["command"]
     assert str(tmp_path) not in json.dumps(card)  # nobody's folders
