@@ -262,13 +262,15 @@ def train(
         files = [] if named is None else listed_cases(named, names)
         listener = (lambda r: progress.update(r.fraction, r.stage)) if isinstance(progress, Progress) else progress
         return train_blocking(request, files, threads=threads, progress=listener, report=report)
+    from .commands.stopping import asked_to_stop
     from .jobs.perform import using_threads
     from .jobs.training_cases import read_cases
     from .training.run import run_training
 
     request = replace(request, cases=cases if named is None else read_cases(named, names))
-    with using_threads(threads):
-        return run_training(request, progress if isinstance(progress, Progress) else Progress(progress), report)
+    with using_threads(threads), asked_to_stop() as stop:
+        whole = progress if isinstance(progress, Progress) else Progress(progress, stop)
+        return run_training(request, whole, report)
 
 
 def models(architecture: str | None = None) -> list[Model]:

@@ -14,6 +14,8 @@ from typing import NoReturn
 from .commands import COMMANDS
 
 _EXIT_CODES = {"input": 2, "output": 2, "memory": 2, "cancelled": 130}
+#: what a sentence about a failure calls the work of a command, where it is no registration
+_TASKS = {"train": "training"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,13 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        return _report(error, as_json=getattr(options, "json", False))
+        return _report(error, _TASKS.get(options.command, "registration"), as_json=getattr(options, "json", False))
 
 
-def _report(error: BaseException, as_json: bool) -> int:
+def _report(error: BaseException, task: str, as_json: bool) -> int:
     from .jobs.failures import describe_error
 
-    category, text = describe_error(error)
+    category, text = describe_error(error, task)
     if category == "crash":
         import traceback
 

@@ -24,7 +24,8 @@ def cancelled(task: str) -> str:
 def describe_error(error: BaseException, task: str = "registration") -> tuple[str, str]:
     """(category, sentence) of an exception during a `task`; see events.CATEGORIES."""
     if isinstance(error, (Cancelled, KeyboardInterrupt)):
-        return "cancelled", cancelled(task)
+        own = isinstance(error, Cancelled) and str(error) != str(Cancelled())  # says more: what was kept ...
+        return "cancelled", str(error) if own else cancelled(task)
     for category, kind in _BY_CATEGORY.items():
         if isinstance(error, kind):
             return category, str(error)
