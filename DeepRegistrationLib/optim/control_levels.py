@@ -75,7 +75,11 @@ def register(
         if scheme.similarity == "ssd" and not same_scale:
             pair = _matched(pair, _carried(total, level))
         outcome = Outcome(_carried(total, level), _carried(inverse, level))
-        align(pair, _control(scheme, level, pair.fixed.device), outcome, scheme.settings, inverse_displacement, part)
+
+        def invert(field: torch.Tensor, frame: Grid, part: Progress = part) -> torch.Tensor:
+            return inverse_displacement(field, frame, report=lambda _: part.tick())
+
+        align(pair, _control(scheme, level, pair.fixed.device), outcome, scheme.settings, invert, part)
         total, inverse = outcome.total, outcome.inverse
         history[f"level {number}"] = outcome.losses
         done += 0.85 * _work(level) / whole

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: poses closer than this, as a share of the anatomy's radius, are one answer
 _APART = 0.25
+#: an anatomy longer than so many times the root of its box is looked at more coarsely
+_SLENDER = 2.2
 _ROUGH_ITERATIONS = 30
 #: share of its score that the first objective gives up for the second
 _AGREED = 0.95
@@ -138,7 +140,8 @@ class GlobalSearch:
         source = registration.scales[-2]
         self.centre, covariance = first_moments(source.fixed_region, source.whole_fixed.grid)
         self.distance = PoseDistance(self.centre, covariance)
-        self.spacing = _coarsest(source.fixed_region, source.whole_fixed.grid.spacing, across)
+        finest = registration.scales[-1]
+        self.spacing = _coarsest(finest.fixed_region, finest.whole_fixed.grid.spacing, across)
 
     def run(self, start: Affine) -> list[Found]:
         """The best rigid placements, best first; `start` is one of those that are tried."""
@@ -282,9 +285,10 @@ class GlobalSearch:
 
 
 def _coarsest(region: torch.Tensor, spacing: Sequence[float], across: float) -> float:
-    """mm: the cube root (2-D: square root) of the box around `region` (1, [Z,] Y, X), over `across`."""
+    """mm: the cube root (2-D: square root) of the box around `region` (1, [Z,] Y, X), over `across`; more where the
+    box is long and thin, as its length decides how large the transforms are."""
     extents = []
     for k, s in enumerate(spacing):
         line = (region[0] > 0).movedim(-1 - k, 0).flatten(1).any(dim=1).nonzero().reshape(-1)
         extents.append((int(line[-1]) - int(line[0]) + 1) * s if len(line) else s)
-    return float(np.prod(extents) ** (1 / len(extents)) / across)
+    return max(float(np.prod(extents) ** (1 / len(extents))), max(extents) / _SLENDER) / across

@@ -215,7 +215,7 @@ def _step(
     counts, seen = stage.fixed_weight, stage.moving_weight
     if not forward:
         counts, seen = seen, counts
-    u = exponential(velocity, stage.cells, squarings(velocity, stage.cells))
+    u = exponential(velocity, stage.cells, squarings(velocity, stage.cells), report)
     report()
     moved, weight = warp(other, seen, upsampled(u, stage.grid), stage.grid)
     report()

@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 import torch
 
 from ..core.grid import Grid
-from ..core.progress import Progress
+from ..core.progress import Progress, Tick
 from ..core.sampling import sample_displaced
 from ..ops.gradients import spatial_gradient
 from ..transforms.jacobian import determinant
@@ -122,6 +122,7 @@ def align(
         alpha = problem.alpha
         state, taken, at_rest = _piece(problem, progress, done, outcome.losses)
         done += taken
+        progress.tick()
         if state is None or not _compose(outcome, state.u, pair.frame, invert) or (at_rest and taken == 1):
             break
     progress.update(1.0)
@@ -175,6 +176,7 @@ def _piece(
     """(the end of one piece, or None where no step helps; Newton steps taken; whether it came to rest)."""
     settings, control = problem.settings, problem.control
     q = control.identity()
+    progress.tick()
     start = problem.state(q, control.force(q), torch.zeros_like(problem.slopes[: control.d]))
     if not losses:
         losses.append(start.data_loss)
@@ -184,7 +186,7 @@ def _piece(
         progress.update(share)
         step = NewtonSystem(problem, state).solve(settings.solves, lambda: progress.update(share))  # noqa: B023
         taken += 1
-        found, bounded = _shortened(problem, state, step)
+        found, bounded = _shortened(problem, state, step, progress.tick)
         if found is None:
             return (None if state is start else state), taken, True
         gain, state = state.loss - found.loss, found
@@ -231,6 +233,7 @@ class NewtonSystem:
             if energy <= _SOLVED**2 * first or energy <= 0:
                 break
             product = self.product(direction)
+            report()
             length = energy / float((direction * product).sum())
             change = change + length * direction
             residual = residual - length * product
@@ -240,13 +243,14 @@ class NewtonSystem:
         return change
 
 
-def _shortened(problem: _Problem, state: _State, step: torch.Tensor) -> tuple[_State | None, bool]:
+def _shortened(problem: _Problem, state: _State, step: torch.Tensor, tick: Tick) -> tuple[_State | None, bool]:
     """(the state after the longest of some ever shorter steps that lowers the loss, whether Jmin shortened it)."""
     frame, control = problem.pair.frame, problem.control
     reach = float(control.displacement(control.push(state.q, step)).square().sum(dim=0).max()) ** 0.5
     length = min(1.0, _REACH * min(frame.spacing) / max(reach, 1e-12))
     shortest, bounded = _SHORTEST * length, False
     while length >= shortest:
+        tick()
         q = state.q + length * step
         force = control.force(q)
         u = control.displacement(force)

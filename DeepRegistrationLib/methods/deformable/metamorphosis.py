@@ -169,7 +169,6 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     from ...optim.metamorphosis import optimise
     from ...optim.metamorphosis_pictures import Pictures, after, field, inverse_of
     from ...optim.scaled_pair import scaled_pairs
-    from ...optim.shooting import forward_map
 
     progress, initial = context.progress, problem.initial_transform
     progress.update(0.0, "Preparing the scans")
@@ -191,7 +190,7 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
         progress.update(0.87, "Writing down the deformation")
 
     course = outcome.course(tick)
-    backward, forward = field(course.backward[-1], grid), field(forward_map(course, grid, tick), grid)
+    backward, forward = field(course.backward[-1], grid), field(course.forward[-1], grid)
     inverse, residual = inverse_of(backward, forward, initial)
     pictures = Pictures(on_device, initial, grid, pairs[-1].unit)
     tables = {
@@ -282,8 +281,13 @@ def _level(scaled: ScaledPair, masks: MaskCourse | None) -> Level:
 def memory(size: tuple[int, ...], parameters: Parameters) -> int:
     """Bytes: what the gradient keeps of a shooting (bounded: see `save_memory` in optim/shooting.py), the course, and
     the pictures on the fixed grid."""
-    voxels = prod(size)
-    working = voxels if parameters.spacing is not None or parameters.kernel_width is not None else min(voxels, 100**3)
+    voxels, d = prod(size), len(size)
+    if parameters.spacing is not None:
+        working = voxels
+    elif parameters.kernel_width is not None:
+        working = min(voxels, 100**3)
+    else:
+        working = min(voxels, round((_WIDTHS_ACROSS + 2 * _MARGIN) * _VOXELS_A_WIDTH[d]) ** d)
     kept = min(4 * 75 * working * parameters.steps, 2_500_000_000) + 4 * working * (12 * parameters.steps + 150)
     pictures = 4 * voxels * (2 * parameters.pictures + 8)
     return int(kept + pictures) + 200_000_000

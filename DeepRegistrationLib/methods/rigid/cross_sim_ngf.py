@@ -124,10 +124,10 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
 
 
 def memory(size: tuple[int, ...], parameters: Parameters) -> int:
-    """Bytes: some 60 numbers a working voxel (what the descent keeps), the transforms of a few rotations, and one slab
-    of the full-resolution image as float."""
+    """Bytes: some 60 numbers a working voxel (what the descent keeps), the transforms of a few rotations over a long
+    thin anatomy, and one slab of the full-resolution image as float."""
     working = prod(size) if parameters.spacing is not None else min(prod(size), 260_000)
-    return 4 * (60 * working + 12_000_000 + min(prod(size), 8_000_000))
+    return 4 * (60 * working + 100_000_000 + min(prod(size), 8_000_000))
 
 
 SPEC = MethodSpec(
