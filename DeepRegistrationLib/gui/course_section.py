@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import qt
 import slicer
 import slicer.util
 from slicer.i18n import tr as _
@@ -20,6 +21,7 @@ from ..mrml.views import SavedViews
 from ..training.run_log import read_log
 from .choices import ChoiceList
 from .numbers import fill_table
+from .ready import ready
 
 #: points of a curve that is drawn from a log
 _POINTS = 1000
@@ -165,25 +167,31 @@ class CourseSection:
         """Make the widgets agree with what there is."""
         ui, curve = self._ui, self.curve
         has_curve = curve is not None and curve.alive()
-        _enable(ui.curveButton, has_curve, _("Losses and validations as lines in the plot view."),
-                _("There is no curve yet: train first."))  # fmt: skip
         has_pictures = {"fixed", "moved"} <= set(picture_nodes(slicer.mrmlScene))
-        _enable(ui.overlayBox, has_pictures, _("The example of the last validation; it follows the training."),
-                _("There is no example yet: it comes with the first validation."))  # fmt: skip
-        _enable(ui.restoreButton, self._saved is not None, _("Layout, layers and slices as they were before."),
-                _("The training has not changed the views."))  # fmt: skip
+        ready(
+            ui.curveButton,
+            "" if has_curve else _("There is no curve yet: train first."),
+            _("Losses and validations as lines in the plot view."),
+        )
+        ready(
+            ui.overlayBox,
+            "" if has_pictures else _("There is no example yet: it comes with the first validation."),
+            _("The example of the last validation; it follows the training."),
+        )
+        ready(
+            ui.restoreButton,
+            "" if self._saved is not None else _("The training has not changed the views."),
+            _("Layout, layers and slices as they were before."),
+        )
         rows = _rows(curve.measured()) if curve is not None and has_curve else []
         ui.numbersTable.setVisible(bool(rows))
         if rows:
             fill_table(ui.numbersTable, rows, ("", _("Before"), _("Best"), _("Now")))
+            for column in range(4):
+                ui.numbersTable.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Stretch)
         said = self._note or ("" if rows else _("What the validations measure is shown here."))
         ui.courseLabel.setText(said)
         ui.courseLabel.setVisible(bool(said))
-
-
-def _enable(widget: Any, on: bool, tip: str, reason: str) -> None:
-    widget.setEnabled(on)
-    widget.setToolTip(tip if on else reason)
 
 
 def _rows(measured: Sequence[dict[str, float]]) -> list[tuple[str, ...]]:

@@ -26,6 +26,8 @@ from .course_section import CourseSection
 from .model_section import ModelSection
 from .module_widget import Panel
 from .numbers import time_left
+from .ready import ready
+from .scene_watch import SceneWatch
 from .setup_section import SetupSection
 from .torch_setup import install_torch, torch_is_installed
 from .training_run import TrainingRun
@@ -42,14 +44,15 @@ class TrainingPanel(Panel):
         self._last: TrainingRun | None = None  # for its log
         self._said: list[str] = []
         self._refreshing = False
-        self._entered = False
-        self._scene_tags: list[int] = []
+        self._scene = SceneWatch(self.refresh)  # volumes that come and go are cases that come and go
+        self._scene.active = False
         self.setup = SetupSection(ui, self._change, lambda text: self._say(text, log=False))
         self.trainings = ChoiceList(ui.trainingsBox, self._training_picked)
         self.course = CourseSection(ui)
         self.model = ModelSection(ui)
         ui.continueButton.connect("clicked(bool)", lambda _on: self.go_on())
         ui.saveButton.connect("clicked(bool)", lambda _on: self.save())
+        ui.deleteButton.connect("clicked(bool)", lambda _on: self._delete())
         ui.torchButton.connect("clicked(bool)", lambda _on: self._install_torch())
         ui.showLogButton.connect("clicked(bool)", lambda _on: self._open_log())
         ui.modelFolderButton.connect("directorySelected(QString)", lambda folder: self._change(modelFolder=folder))
@@ -71,17 +74,18 @@ class TrainingPanel(Panel):
     def show(self, parameters: Any) -> None:
         """Show `parameters`; None: the scene goes away. A training that runs ends with a checkpoint."""
         self._parameters = parameters
-        self._watch_scene(parameters is not None)
         self.setup.show(parameters)
         if parameters is None:
+            self._scene.stop()
             self.abandon()
             self.course.forget()
             return
+        self._scene.start()
         self.refresh()
 
     def enter(self) -> None:
         """The user comes back: models, trainings and the views may be others meanwhile."""
-        self._entered = True
+        self._scene.active = True
         self.setup.look_for_models()
         self.refresh()
         if self._doing == "train":
@@ -89,7 +93,7 @@ class TrainingPanel(Panel):
 
     def leave(self) -> None:
         """The views are put back; a training goes on."""
-        self._entered = False
+        self._scene.active = False
         self.course.restore()
 
     def refresh(self, _caller: Any = None, _event: Any = None) -> None:
@@ -118,7 +122,7 @@ class TrainingPanel(Panel):
         """The application closes: a training that runs gets a moment to write down what it has learned."""
         run = self._run
         self.abandon()
-        self._watch_scene(False)
+        self._scene.stop()
         if run is not None:
             run.wait_for_checkpoint()
         self.course.restore()
@@ -272,6 +276,18 @@ class TrainingPanel(Panel):
             title=folder.title,
         )
 
+    def _delete(self) -> None:
+        """Remove the training that is shown, with the scans that were written for it."""
+        folder = self.folder
+        if folder is None or self.running:
+            return
+        said = _("Delete the training '{title}' with what it has learned and its copies of the scans? Models that were "
+                 "saved stay.").format(title=folder.title)  # fmt: skip
+        if slicer.util.confirmOkCancelDisplay(said, windowTitle=_("Delete a training")):
+            folder.remove()
+            self._say("")
+            self._change(folder="")
+
     def _change(self, **values: Any) -> None:
         """Write into the parameter node, which then makes the widgets agree."""
         if self._parameters is None or self._refreshing:
@@ -297,6 +313,8 @@ class TrainingPanel(Panel):
         for folder in training_folders():
             standing = folder.standing()
             far = _("finished") if standing.finished else f"{standing.step}/{standing.steps}"
+            if self._run is not None and self._run.folder.path == folder.path:
+                far = _("running")
             items.append((str(folder.path), f"{folder.title} ({far})"))
         self.trainings.fill(items)
         self.trainings.select(str(self._parameters.folder) if self.folder is not None else "")
@@ -311,10 +329,10 @@ class TrainingPanel(Panel):
         busy = _("Wait until the training is written down.") if stopping else _("Stop the training first.")
         if self.running:
             tip = busy if stopping else _("End here; what was learned is kept.")
-            _ready(ui.trainButton, busy if stopping else "", tip)
+            ready(ui.trainButton, busy if stopping else "", tip)
         else:
-            _ready(ui.trainButton, blocked or self.setup.reason_against(), _("Begin a new training with this setup."))
-        _ready(
+            ready(ui.trainButton, blocked or self.setup.reason_against(), _("Begin a new training with this setup."))
+        ready(
             ui.continueButton,
             busy if self.running else blocked or self._reason_against_continuing(standing),
             _("Go on from step {step} to step {end}, with the cases and settings it began with.").format(
@@ -322,12 +340,17 @@ class TrainingPanel(Panel):
             ),
         )
         nothing = "" if standing.began else _("There is nothing to save yet: train first.")
-        _ready(
+        ready(
             ui.saveButton,
             busy if self.running else blocked or nothing or self.model.reason_against(),
             _("Write it to {folder}.").format(folder=self.model.folder),
         )
         ui.trainingsBox.setEnabled(not self.running)
+        ready(
+            ui.deleteButton,
+            busy if self.running else "" if folder is not None else _("Choose the training that is to be deleted."),
+            _("Remove this training and its copies of the scans from the disk; saved models stay."),
+        )
 
     def _reason_against_continuing(self, standing: Standing) -> str:
         if not standing.began:
@@ -357,24 +380,3 @@ class TrainingPanel(Panel):
         job = self._last.job if self._last is not None else None
         if job is not None and not self.running:
             self.ui.logText.setPlainText("\n".join([job.log_text().rstrip(), *self._said]).strip())
-
-    def _watch_scene(self, on: bool) -> None:
-        """Volumes that come and go are cases that come and go."""
-        scene = slicer.mrmlScene
-        for tag in self._scene_tags:
-            scene.RemoveObserver(tag)
-        self._scene_tags = []
-        if on:
-            kinds = slicer.vtkMRMLScene
-            events = (kinds.NodeAddedEvent, kinds.NodeRemovedEvent, kinds.EndImportEvent, kinds.EndBatchProcessEvent)
-            self._scene_tags = [scene.AddObserver(event, self._scene_changed) for event in events]
-
-    def _scene_changed(self, _caller: Any, _event: Any) -> None:
-        scene = slicer.mrmlScene
-        if self._entered and not scene.IsBatchProcessing() and not scene.IsClosing():
-            self.refresh()
-
-
-def _ready(button: Any, reason: str, tip: str) -> None:
-    button.setEnabled(not reason)
-    button.setToolTip(reason or tip)

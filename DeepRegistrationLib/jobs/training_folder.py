@@ -92,9 +92,10 @@ class TrainingFolder:
         """How far it has come, whatever became of its process."""
         summary = _read(self.out / SUMMARY)
         steps = int(summary.get("steps") or self._read().get("steps") or 0)
+        step = int(summary.get("step") or 0)
         began = (self.out / _CHECKPOINT).is_file()
-        finished = (self.out / "model" / CARD).is_file()
-        return Standing(int(summary.get("step") or 0), steps, began, finished)
+        # a training that goes on after its end has a model already
+        return Standing(step, steps, began, step >= steps and (self.out / "model" / CARD).is_file())
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

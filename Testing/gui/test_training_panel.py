@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import slicer.util
 
-from gui.conftest import PATIENCE, blobs
+from gui.conftest import blobs
 from gui.helpers.user import User
 
 HERE = Path(__file__).parent
+#: s until a training has surely ended
+PATIENCE = 240.0
 MODULES = HERE.parents[1] / "DeepRegistration"
 
 
@@ -269,6 +271,23 @@ def test_bad_ends_are_sentences(training: Training, patients: list[Any], scene: 
     training.start(10, end="Well")
     training.wait()
     assert "no segment name in common" in ui.messageLabel.text
+
+
+def test_a_training_can_be_deleted(
+    training: Training, patients: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ui, answers = training.ui, [False, True]
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_, **__: answers.pop(0))
+    assert not ui.deleteButton.enabled and "Choose" in ui.deleteButton.toolTip
+    training.start(4)
+    training.wait()
+    folder = training.panel.folder.path
+    assert list((folder / "cases").glob("*.nrrd"))
+    ui.deleteButton.click()
+    assert folder.exists()
+    ui.deleteButton.click()
+    assert not folder.exists() and not ui.deleteButton.enabled and not ui.saveButton.enabled
+    assert ui.trainingsBox.currentText == "A new one"
 
 
 def test_stop_before_anything_was_learned(training: Training, patients: list[Any], home: Path) -> None:

@@ -69,6 +69,8 @@ def test_a_folder_outlives_its_job(tmp_path: Path) -> None:
     assert folder.standing().can_continue and folder.standing().step == 4
     (folder.out / "model").mkdir()
     (folder.out / "model" / "card.json").touch()
+    assert folder.standing().can_continue, "it went on after its end"
+    (folder.out / "summary.json").write_text('{"step": 7, "steps": 7}')
     assert folder.standing().finished and not folder.standing().can_continue
     folder.remove()
     with pytest.raises(InputError, match="start a new one"):
