@@ -18,7 +18,7 @@ from DeepRegistrationLib.training.regnet import RegNetTraining, block_of, residu
 from DeepRegistrationLib.training.synthetic import SyntheticPairs
 
 CPU = torch.device("cpu")
-SMALL = Settings(size=40, block=8, width=0.2, dimension=2)
+SMALL = Settings(size=40, block=8, width=0.2, dimension=2, spacing=2.0)
 
 
 def scan() -> Image:

@@ -23,7 +23,7 @@ class Settings:
         Unit("mm"),
         Title("Working resolution"),
         Help("Spacing of the isotropic grid the network works on."),
-    ] = 2.0
+    ] = 3.0
     low: Annotated[
         float | None,
         Range(-100_000, 100_000),
