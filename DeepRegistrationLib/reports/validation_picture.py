@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .drawing import Pixels, checkerboard, grey, window_of
+from .drawing import Pixels, Window, checkerboard, grey, window_of
 from .png import encode_png
 from .slices import centre_of, planes_through, sample
 
@@ -26,7 +27,7 @@ def validation_png(pictures: Mapping[str, Image]) -> bytes:
     from ..io import to_sitk
 
     volumes = {name: to_sitk(image) for name, image in pictures.items()}
-    windows = {name: window_of(sitk.GetArrayViewFromImage(v)) for name, v in volumes.items()}
+    windows = {name: _window(sitk.GetArrayViewFromImage(v), pictures[name].discrete) for name, v in volumes.items()}
     first = next(iter(volumes.values()))
     rows = []
     for plane in planes_through(first, centre_of(first)):
@@ -39,6 +40,13 @@ def validation_png(pictures: Mapping[str, Image]) -> bytes:
             cells.append(checkerboard(drawn["fixed"], drawn["moved"]))
         rows.append(_joined(cells, axis=1))
     return encode_png(_joined(rows, axis=0))
+
+
+def _window(values: NDArray[np.generic], labels: bool) -> Window:
+    """From the least value to the largest for labels, and for what has one value besides its background."""
+    least, most = float(values.min()), float(values.max())
+    low, high = window_of(values)
+    return (least, max(most, least + 1e-6)) if labels or low >= most else (low, high)
 
 
 def _joined(parts: list[Pixels], axis: int) -> Pixels:

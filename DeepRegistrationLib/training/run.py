@@ -42,7 +42,7 @@ def run_training(request: TrainingRequest, progress: Progress | None = None, rep
               request with `resume` goes on from it
     report    is handed the losses of every step, the validations with their pictures, and sentences
 
-    Under `torchrun` every process calls this; the first one reports and writes, and all give the model.
+    Under `torchrun` every process calls this; the first one reports and writes, all see the folder and give the model.
     Raises InputError, OutputError, DeviceMemoryError, Cancelled.
     """
     progress = progress or Progress()
@@ -154,6 +154,8 @@ def _folder(request: TrainingRequest) -> Path:
 def _kept(request: TrainingRequest, team: Team, report: Report | None) -> Checkpoint | None:
     folder = _folder(request)
     file = folder / checkpoint.FILE
+    if team.told(file.exists()) != file.exists():
+        raise InputError(f"The processes do not see the same folder {str(folder)!r}; give one that all of them share.")
     if not file.exists():
         if request.resume and team.first and report is not None:
             report(MessageEvent("There was no training to go on with, so it starts from the beginning."))
