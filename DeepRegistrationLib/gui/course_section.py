@@ -187,8 +187,10 @@ class CourseSection:
         ui.numbersTable.setVisible(bool(rows))
         if rows:
             fill_table(ui.numbersTable, rows, ("", _("Before"), _("Best"), _("Now")))
+            head = ui.numbersTable.horizontalHeader()
             for column in range(4):
-                ui.numbersTable.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Stretch)
+                mode = qt.QHeaderView.Stretch if column else qt.QHeaderView.ResizeToContents
+                head.setSectionResizeMode(column, mode)
         said = self._note or ("" if rows else _("What the validations measure is shown here."))
         ui.courseLabel.setText(said)
         ui.courseLabel.setVisible(bool(said))

@@ -20,6 +20,7 @@ from ..io.model_cards import find_models
 from ..jobs import Event
 from ..jobs.training import TrainingOrder
 from ..jobs.training_folder import Standing, TrainingFolder, training_folders
+from ..methods import registry
 from ..mrml.training_cases import CaseRow
 from .choices import ChoiceList
 from .course_section import CourseSection
@@ -245,8 +246,10 @@ class TrainingPanel(Panel):
 
     def _saved(self, data: Mapping[str, Any]) -> str:
         self._change(title="", modelId="")
-        if data["id"] in {m.id for m in find_models()}:
+        if any(spec.id == data["id"] for spec in registry()):
             return _("Saved: {title} can be chosen in Deep Registration now.").format(title=data["title"])
+        if any(model.id == data["id"] for model in find_models()):
+            return _("Saved as {id}.").format(id=data["id"])
         said = _("Saved in {folder}. Models are not looked for there; name its parent folder in the environment "
                  "variable DEEPREGISTRATION_MODELS, or copy it to {usual}.")  # fmt: skip
         return said.format(folder=data["folder"], usual=self.model.usual_folder)
@@ -315,7 +318,7 @@ class TrainingPanel(Panel):
             far = _("finished") if standing.finished else f"{standing.step}/{standing.steps}"
             if self._run is not None and self._run.folder.path == folder.path:
                 far = _("running")
-            items.append((str(folder.path), f"{folder.title} ({far})"))
+            items.append((str(folder.path), f"{far}: {folder.title}"))
         self.trainings.fill(items)
         self.trainings.select(str(self._parameters.folder) if self.folder is not None else "")
 

@@ -230,7 +230,10 @@ class _Teller:
             "best": event.best,
             "score": seen.score,
             "numbers": dict(seen.numbers),
-            "pictures": {name: self._picture(name, image) for name, image in seen.pictures.items()},
+            # Slicer shows volumes
+            "pictures": {
+                name: self._picture(name, image) for name, image in seen.pictures.items() if image.dimension == 3
+            },
         }
         return Event("validation", stage=event.stage, data=plain(data))
 

@@ -23,6 +23,8 @@ _SCORE_COLOUR: Colour = (0.10, 0.10, 0.10)
 _ROLES = {"losses": "DeepRegistration.losses", "validations": "DeepRegistration.validations"}
 #: rows of the losses; where there are more, every other one goes
 _MOST_ROWS = 4000
+#: parts of the height of the curves that are left free below and above them
+_MARGIN, _LEGEND_ROOM = 0.05, 0.4
 
 
 class TrainingCurve:
@@ -106,6 +108,7 @@ class TrainingCurve:
             column.Modified()
         table.GetTable().Modified()
         self._draw(table, values)
+        self._leave_room()
 
     def _draw(self, table: slicer.vtkMRMLTableNode, names: Mapping[str, Any]) -> None:
         """A line for what has none yet, from two points on: VTK complains of a line of one."""
@@ -128,6 +131,18 @@ class TrainingCurve:
             series.SetLineStyle(kinds.LineStyleDash if scores else kinds.LineStyleSolid)
             series.SetLineWidth(2.0)
             drawn.add(name)
+
+
+    def _leave_room(self) -> None:
+        """Slicer draws the legend over the top of the chart: no line is to go below it."""
+        columns = [v for name, v in _columns(self.losses).items() if name != STEP]
+        shown = np.concatenate([*columns, _columns(self.validations).get(SCORE, np.zeros(0)), np.zeros(0)])
+        shown = shown[np.isfinite(shown)]
+        if shown.size:
+            low, high = float(shown.min()), float(shown.max())
+            span = max(high - low, 1e-6)
+            self.chart.SetYAxisRangeAuto(False)
+            self.chart.SetYAxisRange(low - _MARGIN * span, high + _LEGEND_ROOM * span)
 
 
 def _columns(table: slicer.vtkMRMLTableNode) -> dict[str, NDArray[np.float64]]:

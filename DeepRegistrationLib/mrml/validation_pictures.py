@@ -32,10 +32,11 @@ def picture_nodes(scene: slicer.vtkMRMLScene) -> dict[str, slicer.vtkMRMLScalarV
 def load_pictures(
     scene: slicer.vtkMRMLScene, files: Mapping[str, str]
 ) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
-    """Fill the volumes of the scene, which are made where they are not there yet. Raises InputError for a file that
-    cannot be read; nothing has changed then.
+    """Fill the volumes of the scene, which are made where they are not there yet; files: name, however it is written
+    ("Moved"), -> path. Raises InputError for a file that cannot be read; nothing has changed then.
     """
-    read = {name: read_array(Path(files[name])) for name in PICTURES if name in files}
+    known = {name.lower(): path for name, path in files.items()}
+    read = {name: read_array(Path(known[name])) for name in PICTURES if name in known}
     nodes = picture_nodes(scene)
     shown = {name: value for name, value in read.items() if value[0].ndim == 3}
     if read and not shown:

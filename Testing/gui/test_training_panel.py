@@ -248,7 +248,7 @@ def test_process_that_dies_loses_nothing(
     scene.Clear(0)
     training.open()
     assert training.panel.folder is None and not ui.continueButton.enabled
-    named = next(t for t in (ui.trainingsBox.itemText(k) for k in range(ui.trainingsBox.count)) if "/40" in t)
+    named = next(t for t in (ui.trainingsBox.itemText(k) for k in range(ui.trainingsBox.count)) if "/40: " in t)
     training.pick(ui.trainingsBox, named)
     assert ui.continueButton.enabled and len(training.measured) > 1
     ui.continueButton.click()

@@ -40,6 +40,8 @@ def test_a_line_for_each_loss_and_the_score(curve: TrainingCurve) -> None:
     np.testing.assert_array_equal(drawn["Validation score"], ([0, 5], [-1, -0.5]))
     colours = {tuple(curve.chart.GetNthPlotSeriesNode(k).GetColor()) for k in range(3)}
     assert len(colours) == 3
+    low, high = curve.chart.GetYAxisRange()
+    assert low < -1 and high > 3.5, "there is room for the legend"
     assert curve.measured() == [
         {"Step": 0, "Score": -1, "Dice": 0.4},
         {"Step": 5, "Score": -0.5, "Dice": 0.6},
