@@ -133,7 +133,8 @@ class DisplacementEmbeddings(nn.Module):
     def _one(
         self, fixed: torch.Tensor, moving: torch.Tensor, region: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        cells = self.cells(fixed[0, 0], region)
+        with torch.autocast(fixed.device.type, enabled=False):
+            cells = self.cells(fixed[0, 0].float(), region)
         points = centres(cells)
         if len(cells) < _LEAST:
             return fixed.new_zeros(3, *fixed.shape[2:]), points, points
@@ -171,8 +172,10 @@ class _ThinPlate(nn.Module):
         self.smoothing = smoothing
 
     def forward(self, points: torch.Tensor, displacement: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-        """(3, *shape) voxels."""
-        return extrapolated(points, displacement, shape, self.smoothing, _STEP)
+        """(3, *shape) voxels; beyond the points, along each axis, no more than the farthest of them moves."""
+        dense = extrapolated(points, displacement, shape, self.smoothing, _STEP)
+        low, high = (v[:, None, None, None] for v in displacement.aminmax(dim=0))
+        return torch.minimum(torch.maximum(dense, low), high)
 
 
 def soft_argmin(
@@ -182,8 +185,10 @@ def soft_argmin(
     displacements within `near` cells of the least one; differentiable."""
     window = displacement_window(half_width, 3, costs.device)
     best = window[costs.detach().argmin(dim=1)]
-    far = (window[None] - best[:, None]).abs().amax(dim=2) > near
-    return torch.softmax((-sharpness * costs).masked_fill(far, -torch.inf), dim=1) @ window
+    steps = torch.arange(-half_width, half_width + 1, device=costs.device)
+    x, y, z = ((steps - best[:, k, None]).abs() <= near for k in range(3))
+    within = (z[:, :, None, None] & y[:, None, :, None] & x[:, None, None, :]).flatten(1)
+    return torch.softmax((-sharpness * costs).masked_fill(~within, -torch.inf), dim=1) @ window
 
 
 def centres(cells: torch.Tensor) -> torch.Tensor:
