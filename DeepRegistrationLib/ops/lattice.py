@@ -1,11 +1,15 @@
-"""Derivatives and accurate interpolation of fields that are transported on one grid, cheap to differentiate.
+"""Derivatives, interpolation and its transpose for fields on one grid whose points move, cheap to differentiate.
 
-Linear interpolation at a fraction f between two voxels takes f (1 - f) / 2 times the second difference from curved
-data; given back, what is transported many times keeps its height:
+Linear interpolation at a fraction f between two voxels adds f (1 - f) / 2 times the second difference to curved data;
+without that, smooth data are met to third order in the spacing:
 
-    data(x + s) ~ linear(x + s) - sum_k f_k (1 - f_k) / 2  D_k^2 linear(x + s)
+    sharply(data)(x) = linear(data)(x) - sum_k f_k (1 - f_k) / 2  linear((D_k^2 - c D_k^4) data)(x)
 
-to third order in the spacing where s changes slowly. Displacements are mm along the index axes of the grid.
+`deposited` is its transpose: what points carry is put on the voxels around them, so that
+
+    <deposited(values), data> = <values, sharply(data)>
+
+Displacements are mm along the index axes of the grid.
 """
 
 from __future__ import annotations
@@ -19,6 +23,9 @@ from ..core.sampling import sample_index
 from .gradients import axis_derivative
 from .kernels import along_axis
 
+#: c: so that waves of a few voxels keep their height too, on average over the fractions
+_FOURTH = 0.15
+
 
 class Lattice(NamedTuple):
     """Fields of one grid at its displaced voxels.
@@ -27,85 +34,110 @@ class Lattice(NamedTuple):
     spacing      mm (d, 1 ...)
     differences  along each index axis, per mm, as matrices: the gradient of a difference of slices costs more than
                  that of a small matrix product
+    curvatures   second differences along each index axis, voxel to voxel, less c times the fourth
     """
 
     points: torch.Tensor
     spacing: torch.Tensor
     differences: tuple[torch.Tensor, ...]
+    curvatures: tuple[torch.Tensor, ...]
 
     @classmethod
     def of(cls, grid: Grid, like: torch.Tensor) -> Lattice:
         points = grid.index_points(like.device, like.dtype)
         spacing = torch.tensor(grid.spacing, device=like.device, dtype=like.dtype)
-        differences = [
-            axis_derivative(torch.eye(n, device=like.device, dtype=like.dtype), 0) / s
-            for n, s in zip(grid.size, grid.spacing, strict=True)
-        ]
-        return cls(points, spacing.reshape(-1, *(1,) * grid.dimension), tuple(differences))
+        return cls(
+            points,
+            spacing.reshape(-1, *(1,) * grid.dimension),
+            tuple(_differences(n).to(like) / s for n, s in zip(grid.size, grid.spacing, strict=True)),
+            tuple(_curvatures(n).to(like) for n in grid.size),
+        )
 
     def gradient(self, data: torch.Tensor) -> torch.Tensor:
-        """As ops.gradients.spatial_gradient: (d, C, [Z,] Y, X)."""
-        last = data.dim() - 1
-        return torch.stack([along_axis(data, m, last - k) for k, m in enumerate(self.differences)])
+        """Derivatives along the index axes, per mm (d, C, [Z,] Y, X): of sixth order inside, of ever lower order
+        towards the border, one-sided there."""
+        return self._each_axis(data, self.differences)
 
     def sampled(self, data: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
-        """data (C, [Z,] Y, X) at x + displacement(x) (d, [Z,] Y, X) mm along index axes; the edge value held."""
-        return self._at(data, displacement / self.spacing)
+        """data (C, [Z,] Y, X) at x + displacement(x) (d, [Z,] Y, X) mm along index axes; linear, the edge value
+        held."""
+        return sample_index(data, self._at(displacement / self.spacing), outside=None)
 
     def sharply(self, data: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
-        """The same without what linear interpolation takes from curved data, f (1 - f) / 2 of the second difference
-        at a fraction f between two voxels."""
+        """The same to third order; see the module's docstring."""
         shift = displacement / self.spacing
-        fraction = shift - shift.detach().floor()
-        return _Sharpened.apply(self._at(data, shift), 0.5 * fraction * (1 - fraction))
+        both = torch.cat([data, self._each_axis(data, self.curvatures).flatten(0, 1)])
+        there = sample_index(both, self._at(shift), outside=None)
+        curved = there[len(data) :].unflatten(0, (len(shift), len(data)))
+        return there[: len(data)] - (_taken(shift)[:, None] * curved).sum(dim=0)
 
-    def _at(self, data: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-        return sample_index(data, self.points + torch.movedim(shift, 0, -1), outside=None)
+    def deposited(self, values: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
+        """values (C, [Z,] Y, X) of the voxels, which are at x + displacement(x), on the voxels they came to; the
+        transpose of `sharply`."""
+        shift = displacement / self.spacing
+        both = torch.cat([values, (_taken(shift)[:, None] * values).flatten(0, 1)])
+        there = _Deposited.apply(both, self._at(shift))
+        out = there[: len(values)]
+        curved = there[len(values) :].unflatten(0, (len(shift), len(values)))
+        for k, matrix in enumerate(self.curvatures):
+            out = out - along_axis(curved[k], matrix.T, values.dim() - 1 - k)
+        return out
+
+    def _at(self, shift: torch.Tensor) -> torch.Tensor:
+        return self.points + torch.movedim(shift, 0, -1)
+
+    def _each_axis(self, data: torch.Tensor, matrices: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        last = data.dim() - 1
+        return torch.stack([along_axis(data, m, last - k) for k, m in enumerate(matrices)])
 
 
-class _Sharpened(torch.autograd.Function):
-    """data (C, ...) - sum_k amount_k (second difference of data along index axis k, 0 at the ends); amount (d, ...)."""
+class _Deposited(torch.autograd.Function):
+    """The transpose of linear interpolation: values (C, [Z,] Y, X) at points ([Z,] Y, X, d), on a grid of their
+    shape."""
 
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx, data: torch.Tensor, amount: torch.Tensor
+        ctx: torch.autograd.function.FunctionCtx, values: torch.Tensor, points: torch.Tensor
     ) -> torch.Tensor:
-        ctx.save_for_backward(data, amount)
-        out = data.clone()
-        for k, axis in _axes(data):
-            inner = _inner(out, axis)
-            inner.addcmul_(_second_difference(data, axis), _inner(amount[k], axis - 1), value=-1)
+        ctx.save_for_backward(values, points)
+        with torch.enable_grad():
+            grid = torch.zeros_like(values).requires_grad_(True)
+            (out,) = torch.autograd.grad(sample_index(grid, points, outside=None), grid, values)
         return out
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, *gradients: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        data, amount = ctx.saved_tensors  # type: ignore[attr-defined]
-        (gradient,) = gradients
-        by_data, by_amount = gradient.clone(), torch.zeros_like(amount)
-        for k, axis in _axes(data):
-            inner = _inner(gradient, axis)
-            by_amount_inner = _inner(by_amount[k], axis - 1)
-            by_amount_inner.sub_((inner * _second_difference(data, axis)).sum(dim=0))
-            back = inner * _inner(amount[k], axis - 1)
-            n = data.shape[axis]
-            by_data.narrow(axis, 0, n - 2).sub_(back)
-            by_data.narrow(axis, 2, n - 2).sub_(back)
-            _inner(by_data, axis).add_(back, alpha=2)
-        return by_data, by_amount
+        values, points = ctx.saved_tensors  # type: ignore[attr-defined]
+        with torch.enable_grad():
+            points = points.detach().requires_grad_(True)
+            there = sample_index(gradients[0], points, outside=None)
+            (by_points,) = torch.autograd.grad(there, points, values)
+        return there.detach(), by_points
 
 
-def _axes(data: torch.Tensor) -> list[tuple[int, int]]:
-    """(index axis, tensor axis) of those long enough for a second difference."""
-    last = data.dim() - 1
-    return [(k, last - k) for k in range(last) if data.shape[last - k] > 2]
+def _taken(shift: torch.Tensor) -> torch.Tensor:
+    """f (1 - f) / 2 for shifts by voxels."""
+    fraction = shift - shift.detach().floor()
+    return 0.5 * fraction * (1 - fraction)
 
 
-def _inner(data: torch.Tensor, axis: int) -> torch.Tensor:
-    return data.narrow(axis, 1, data.shape[axis] - 2)
+def _differences(n: int) -> torch.Tensor:
+    """(n, n), a voxel."""
+    out = axis_derivative(torch.eye(n, dtype=torch.float64), 0)
+    for weights in ([8.0, -1.0], [45.0, -9.0, 1.0]):
+        reach = len(weights)
+        row = torch.tensor([-w for w in weights[::-1]] + [0.0] + weights, dtype=torch.float64)
+        for i in range(reach, n - reach):
+            out[i] = 0
+            out[i, i - reach : i + reach + 1] = row / (2 * sum(k * w for k, w in enumerate(weights, start=1)))
+    return out
 
 
-def _second_difference(data: torch.Tensor, axis: int) -> torch.Tensor:
-    n = data.shape[axis]
-    return (data.narrow(axis, 0, n - 2) + data.narrow(axis, 2, n - 2)).sub_(_inner(data, axis), alpha=2)
+def _curvatures(n: int) -> torch.Tensor:
+    """(n, n)."""
+    second = torch.zeros(n, n, dtype=torch.float64)
+    for i in range(1, n - 1):
+        second[i, i - 1 : i + 2] = torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64)
+    return second - _FOURTH * second @ second

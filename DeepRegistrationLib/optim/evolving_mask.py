@@ -8,7 +8,7 @@ B_0 is the lesion and B_1 the balls; where both have it, each is one end.
 
 Francois et al.: Weighted metamorphosis for registration of images with different topologies, WBIR 2022,
 doi:10.1007/978-3-031-11203-4_2. Differs from the paper: a ball for every part of the lesion, lesions of the moving
-scan, and the fade.
+scan, the fade, and how smooth the edges are.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from .metamorphosis import Level, Settings, optimise
 _BALL = 0.1
 #: voxels of the grid on which a mask evolves, at most, by number of axes
 _VOXELS = {2: 64**2, 3: 28**3}
+#: standard deviation, voxels, of what smooths the edges of masks: sharper ones let the energy of geodesics drift
+_SOFT = 1.5
 #: parts of a lesion that are smaller than this share of it get no ball of their own
 _SMALL_PART = 0.02
 
@@ -124,7 +126,7 @@ def _around(lesion: torch.Tensor, grid: Grid) -> Grid:
 
 
 def _soft(mask: torch.Tensor) -> torch.Tensor:
-    return gaussian_smooth(mask[None], 0.8)[0].clamp(0, 1)
+    return gaussian_smooth(mask[None], _SOFT)[0].clamp(0, 1)
 
 
 def _resampled(values: torch.Tensor, grid: Grid, other: Grid) -> torch.Tensor:

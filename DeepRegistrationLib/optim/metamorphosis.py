@@ -13,6 +13,7 @@ multiresolution, a preconditioner, several kernel widths at once, weights w.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,11 +25,11 @@ from ..core.image import Image
 from ..core.progress import Progress
 from ..ops.gradients import spatial_gradient
 from ..ops.kernels import GaussianKernel
-from .lbfgs import minimise
+from .lbfgs import Minimum, minimise
 from .shooting import Course, Diverged, Geodesic, Tick, follow, no_tick, shoot
 
 #: numbers a voxel and step that a gradient keeps; measured
-_KEPT = 75
+_KEPT = 160
 #: above so many bytes the steps are taken again instead of kept
 _AFFORDABLE = 2_500_000_000
 #: share of the typical squared edge added to the scaling, so that flat regions are not blown up
@@ -94,14 +95,10 @@ def optimise(levels: Sequence[Level], settings: Settings, progress: Progress) ->
         reporter = _Reporter(part, settings.iterations, f"Deforming at {name}")
         problem = MomentumProblem(level, settings, reporter.tick)
         start = torch.zeros_like(level.source) if before is None else _carried(*before, problem)
-        found = minimise(
-            problem.objective,
-            start / problem.scaling,
-            iterations=settings.iterations,
-            precondition=problem.precondition,
-            tolerance=settings.tolerance,
-            each_iteration=reporter.iteration,
-        )
+        found = _found(problem, start / problem.scaling, settings, reporter)
+        while not math.isfinite(found.value):
+            start = 0.5 * start  # what a coarser grid bears may fold a finer one
+            found = _found(problem, start / problem.scaling, settings, reporter)
         history[name] = found.history
         before = problem, problem.scaling * found.numbers
     assert before is not None
@@ -173,6 +170,17 @@ class MomentumProblem:
             return gradient
         damping = _DAMPING * float((gradient * hessian(gradient)).sum()) / size
         return _solved(lambda q: hessian(q) + damping * q, gradient, _INNER)
+
+
+def _found(problem: MomentumProblem, start: torch.Tensor, settings: Settings, reporter: _Reporter) -> Minimum:
+    return minimise(
+        problem.objective,
+        start,
+        iterations=settings.iterations,
+        precondition=problem.precondition,
+        tolerance=settings.tolerance,
+        each_iteration=reporter.iteration,
+    )
 
 
 class _Reporter:

@@ -123,7 +123,7 @@ def test_masks_start_as_a_ball_in_every_part_and_end_as_the_lesion() -> None:
     lesion[5:13, 4:12] = 1
     lesion[18:26, 25:36] = 1
     small = balls(lesion, grid)
-    assert float(small[5:13, 4:12].max()) > 0.5 and float(small[18:26, 25:36].max()) > 0.5
+    assert float(small[5:13, 4:12].max()) > 0.3 and float(small[18:26, 25:36].max()) > 0.3
     assert float(small.sum()) < 0.3 * float(lesion.sum()) and float((small * (1 - lesion)).max()) < 0.1
     course = evolving_mask((lesion, None), grid, 6, Progress())
     first, last = course.on(grid)[0], course.on(grid)[-1]

@@ -10,7 +10,8 @@ import torch
 from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.ops.gradients import spatial_gradient
 from DeepRegistrationLib.ops.kernels import GaussianKernel
-from DeepRegistrationLib.optim.shooting import Geodesic, follow, forward_map, shoot
+from DeepRegistrationLib.ops.smoothing import gaussian_smooth
+from DeepRegistrationLib.optim.shooting import Diverged, Geodesic, follow, shoot
 from DeepRegistrationLib.transforms.inverse import inverse_residual
 
 WIDTH = 12.0
@@ -81,8 +82,8 @@ def test_follows_the_geodesic_equations(d: int, gain: float, masked: bool) -> No
     moved = float((wanted - source).abs().max())
     assert moved > 0.2, "too little happens to tell"
     assert float(shot.backward.norm(dim=0).max()) > 5.0
-    # the differences of the brute force are coarse in 3-D
-    assert float((shot.image - wanted).abs().max()) < (0.06 if d == 2 else 0.14) * moved
+    # the differences of the brute force are coarse in 3-D: of 0.14 there, 0.03 is left on voxels half as wide
+    assert float((shot.image - wanted).abs().max()) < (0.06 if d == 2 else 0.15) * moved
     if gain > 0:
         assert shot.added is not None and float(shot.added.abs().max()) > 0.1
         without = shoot(source, p, replace(rules, gain=0.0))
@@ -110,7 +111,7 @@ def test_intensity_grows_by_gain_mask_and_momentum_where_nothing_moves() -> None
 def test_energy_is_conserved(d: int, gain: float) -> None:
     grid, source, p = scene(d)
     course = follow(source, p, geodesic(grid, gain=gain))
-    assert course.drift < 0.01
+    assert course.drift < 0.003
     start = course.velocity_energy[0] + course.intensity_energy[0]
     assert start == pytest.approx(float(shoot(source, p, geodesic(grid, gain=gain)).energy))
     if gain > 0:
@@ -122,7 +123,29 @@ def test_energy_changes_by_the_work_of_a_growing_mask() -> None:
     course = follow(source, p, geodesic(grid, gain=0.05, masks=growing(grid, 10)))
     total = [v + z for v, z in zip(course.velocity_energy, course.intensity_energy, strict=True)]
     assert abs(total[-1] - total[0]) > 0.1 * total[0]
-    assert course.drift < 0.02
+    assert course.drift < 0.005
+
+
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("way", ["lddmm", "everywhere", "masked"])
+def test_energy_is_conserved_whatever_the_detail(d: int, way: str) -> None:
+    """A disc with an edge of a voxel, a momentum that differs from voxel to voxel, and a mask with soft edges."""
+    grid, _, p = scene(d)
+    source = (bump(grid, (0, 0, 0), 14.0) > 0.5).double()
+    noise = torch.randn(grid.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    p = (0.8 if d == 2 else 0.6) * p * (1 + noise)
+    mask = gaussian_smooth((bump(grid, (4, 4, 0), 20.0) > 0.5).double()[None], 1.5)[0]
+    gain = 0.0 if way == "lddmm" else 0.03
+    course = follow(source, p, geodesic(grid, 8, gain, (mask,) if way == "masked" else ()))
+    assert float(course.backward[-1].norm(dim=0).max()) > 5.0
+    assert course.drift < (0.02 if way == "masked" else 0.005)
+
+
+def test_flow_that_the_steps_fold_is_refused() -> None:
+    grid, source, p = scene(2)
+    for way in (shoot, follow):
+        with pytest.raises(Diverged):
+            way(source, 30 * p, geodesic(grid))
 
 
 @pytest.mark.parametrize("d", [2, 3])
@@ -131,7 +154,7 @@ def test_forward_map_undoes_the_backward_one(d: int) -> None:
     course = follow(source, p, geodesic(grid))
     axes = Grid(grid.size, grid.spacing)
     assert float(course.backward[-1].norm(dim=0).max()) > 5.0
-    assert inverse_residual(course.backward[-1], forward_map(course, grid), axes) < 0.06 * min(grid.spacing)
+    assert inverse_residual(course.backward[-1], course.forward[-1], axes) < 0.04 * min(grid.spacing)
 
 
 def test_course_is_the_shooting() -> None:
@@ -141,7 +164,7 @@ def test_course_is_the_shooting() -> None:
     assert torch.allclose(shot.backward, course.backward[-1])
     assert shot.added is not None and course.added[-1] is not None
     assert torch.allclose(shot.added, course.added[-1]) and torch.allclose(shot.deformed, course.deformed[-1])
-    assert len(course.backward) == len(course.added) == len(course.work) == 11 and len(course.velocities) == 10
+    assert len(course.backward) == len(course.added) == len(course.work) == len(course.forward) == 11
 
 
 def test_the_same_in_millimetres_on_a_finer_grid() -> None:
@@ -156,7 +179,7 @@ def test_the_same_in_millimetres_on_a_finer_grid() -> None:
 
 @pytest.mark.parametrize("save_memory", [False, True])
 def test_gradient_is_that_of_finite_differences(save_memory: bool) -> None:
-    grid = Grid((14, 12), (4.0, 5.0))
+    grid = Grid((7, 6), (8.0, 9.0))
     source = bump(grid, (0, 0), 14.0)
     p = (2 * bump(grid, (6, -3), 10.0)).requires_grad_(True)
     rules = replace(geodesic(grid, 4, 0.05, growing(grid, 4)), save_memory=save_memory)
