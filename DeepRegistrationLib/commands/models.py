@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     models = find_models(options.architecture, folders, problems)
     if options.problems:
         problems += _unusable(models)
-        print("\n".join(problems) if problems else f"All {len(models)} models can be used.")
+        print("\n".join(problems) or f"Nothing is wrong with any of the models ({len(models)}).")
         return 2 if problems else 0
     if options.json:
         print(json.dumps([{**m.card, "folder": str(m.folder)} for m in models]))

@@ -25,7 +25,7 @@ def scaler_for(dtype: torch.dtype | None) -> torch.amp.GradScaler:
     return torch.amp.GradScaler("cuda", enabled=dtype is torch.float16)
 
 
-def learn_in(network: nn.Module, dtype: torch.dtype | None) -> None:
+def learn_in(network: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
     """Makes `network(...)` work in `dtype` while the network is in training mode; what it gives is float32."""
     if dtype is None:
         return
@@ -34,7 +34,7 @@ def learn_in(network: nn.Module, dtype: torch.dtype | None) -> None:
     def forward(*args: Any, **kwargs: Any) -> Any:
         if not network.training:
             return whole(*args, **kwargs)
-        with torch.autocast("cuda", dtype):
+        with torch.autocast(device.type, dtype):
             result = whole(*args, **kwargs)
         return widened(result)
 

@@ -47,8 +47,10 @@ def run_training(request: TrainingRequest, progress: Progress | None = None, rep
     """
     progress = progress or Progress()
     with joined(request.device) as team, _memory_in_words(request):
-        made = _prepared(request, team)
+        find_recipe(request.recipe)  # what can be wrong without any work is said first
         kept = _kept(request, team, report)
+        progress.update(0.0, "Preparing")
+        made = _prepared(request, team)
         trainer = Trainer(made.trainee, made.plan, made.folder, team, progress.part(0.0, _TRAINED), report)
         state = trainer.train(kept)
         if team.first:

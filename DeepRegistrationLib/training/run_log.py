@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import OutputError
 from ..io.model_cards import write_json, write_text
 from .request import LossEvent, ValidationEvent
 
@@ -34,8 +35,13 @@ class RunLog:
         write_text(self._file, "".join(json.dumps(e) + "\n" for e in kept))
 
     def add(self, event: LossEvent | ValidationEvent) -> None:
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry(event), allow_nan=False) + "\n")
+        try:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry(event), allow_nan=False) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"The log {str(self._file)!r} could not be written ({error.strerror}); free some space, then resume."
+            ) from error
 
     def summarise(self, summary: Mapping[str, Any]) -> None:
         write_json(self._summary, finite(summary))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,14 @@ def starting_model(named: str, recipe: Recipe) -> Model:
 
 
 def settings_of(model: Model, recipe: Recipe) -> dict[str, Any]:
-    """The recipe's settings that the model was trained with; none where it was trained otherwise."""
+    """The recipe's settings that the model was trained with, as far as it still has them; none where it was trained
+    otherwise."""
     training = model.card["training"]
     said = training.get("recipe_settings")
-    return dict(said) if training.get("recipe") == recipe.id and isinstance(said, Mapping) else {}
+    if training.get("recipe") != recipe.id or not isinstance(said, Mapping):
+        return {}
+    known = {f.name for f in fields(recipe.settings)}
+    return {name: value for name, value in said.items() if name in known}
 
 
 def load_start(network: nn.Module, model: Model) -> None:

@@ -86,7 +86,7 @@ class Trainer:
         self._progress, self._report = progress, report
         self._log = RunLog(folder)
         half = half_type(team.device, plan.precision)
-        learn_in(self._network, half)
+        learn_in(self._network, team.device, half)
         self._scaler = scaler_for(half)
         self._cancelled: Cancelled | None = None
         self._told = ""

@@ -146,8 +146,28 @@ def test_half_precision_is_for_graphics_cards_alone() -> None:
     assert not scaler_for(None).is_enabled() and not scaler_for(torch.bfloat16).is_enabled()
     network = nn.Linear(2, 2)
     before = network.forward
-    learn_in(network, None)
+    learn_in(network, torch.device("cpu"), None)
     assert network.forward == before
+
+
+def test_a_network_learns_in_halves_and_is_used_in_full() -> None:
+    """On the CPU, which can do it too, though it gains nothing."""
+    seen: list[torch.dtype] = []
+
+    class Inner(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = super().forward(x)
+            seen.append(y.dtype)
+            return y
+
+    network, x = Inner(3, 3), torch.randn(4, 3)
+    learn_in(network, torch.device("cpu"), torch.bfloat16)
+    assert network(x).dtype == torch.float32
+    network(x).sum().backward()
+    assert network.weight.grad is not None and network.weight.grad.dtype == torch.float32
+    network.eval()
+    assert torch.equal(network(x), nn.functional.linear(x, network.weight, network.bias))
+    assert seen == [torch.bfloat16, torch.bfloat16, torch.float32]
 
 
 def test_what_a_network_gives_is_widened() -> None:
