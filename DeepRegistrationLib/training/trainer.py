@@ -3,6 +3,9 @@
     batch of step k = samples (k, 0), (k, 1) ...      each from its own generator, see seeds.py
     loss            = mean over the batch of sum_j losses_j
 
+On the CPU a training is the same bit for bit whether it was stopped or not, with the same number of threads and
+processes; on a graphics card up to the order in which it adds.
+
 Each stage has an Adam of its own over the parameters that learn in it, and goes on from the best weights of the stage
 before. The best of the last stage is what the training gives.
 """
