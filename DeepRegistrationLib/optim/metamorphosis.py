@@ -37,6 +37,8 @@ _FLOOR = 0.1
 #: iterations of the way from level to level, and what stands for "small" there
 _CARRYING = 12
 _DAMPING = 1e-3
+#: of the start, tried one after the other where what a coarser grid bears folds a finer one
+_SHARES = (0.5, 0.25, 0.1, 0.0)
 #: a search often takes about so many iterations
 _USUAL = 5
 #: iterations of the approximate inverse of the Hessian
@@ -96,9 +98,11 @@ def optimise(levels: Sequence[Level], settings: Settings, progress: Progress) ->
         problem = MomentumProblem(level, settings, reporter.tick)
         start = torch.zeros_like(level.source) if before is None else _carried(*before, problem)
         found = _found(problem, start / problem.scaling, settings, reporter)
-        while not math.isfinite(found.value):
-            start = 0.5 * start  # what a coarser grid bears may fold a finer one
-            found = _found(problem, start / problem.scaling, settings, reporter)
+        for share in _SHARES:
+            if math.isfinite(found.value):
+                break
+            shorter = share * start if share > 0 else torch.zeros_like(start)
+            found = _found(problem, shorter / problem.scaling, settings, reporter)
         history[name] = found.history
         before = problem, problem.scaling * found.numbers
     assert before is not None
