@@ -64,6 +64,7 @@ class MlVirnetTraining:
             held = len(own) > 1
             self.validation = self._case_pairs(own, pairs_of(cases, Role.VALIDATE)) if held else self.pairs
         self._validated: list[Batch] = []
+        self._drawn: dict[int, Batch] = {}
 
     def enter(self, stage: Stage) -> None:
         self._levels.learn(self._level(stage))
@@ -74,9 +75,14 @@ class MlVirnetTraining:
             self._levels.start_from_coarser(level)
 
     def sample(self, generator: torch.Generator, device: torch.device) -> Batch:
-        if isinstance(self.pairs, SyntheticPairs):
+        if not isinstance(self.pairs, SyntheticPairs):
+            return self.pairs.draw(generator, Augmentation()).to(device)
+        if self.settings.drawn == 0:
             return self.pairs.sample(generator, device)
-        return self.pairs.draw(generator, Augmentation()).to(device)
+        number = int(torch.randint(self.settings.drawn, (), generator=generator))
+        if number not in self._drawn:
+            self._drawn[number] = self.pairs.sample(torch.Generator().manual_seed(number), torch.device("cpu"))
+        return self._drawn[number].to(device)
 
     def losses(self, batch: Batch, stage: Stage) -> Mapping[str, torch.Tensor]:
         found: Prediction = self.network(batch.fixed, batch.moving, batch.region)

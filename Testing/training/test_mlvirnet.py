@@ -74,6 +74,15 @@ def test_masks_count_only_where_they_are_wanted() -> None:
     assert breathing(made.settings).families == ("lungs",)
 
 
+def test_drawn_pairs_come_again() -> None:
+    made = trainee(drawn=2)
+    seen = [made.sample(torch.Generator().manual_seed(k), torch.device("cpu")).fixed for k in range(8)]
+    different = {round(float(s.sum()), 3) for s in seen}
+    assert len(different) == 2
+    again = trainee(drawn=2).sample(torch.Generator().manual_seed(5), torch.device("cpu"))
+    assert torch.equal(again.fixed, seen[5])
+
+
 def test_a_training_gives_a_model_that_runs(tmp_path: Path) -> None:
     told = []
     request = TrainingRequest(

@@ -58,6 +58,13 @@ class Settings:
         Title("Largest motion"),
         Help("Of the breathing that is drawn where there are no cases."),
     ] = 30.0
+    drawn: Annotated[
+        int,
+        Range(0, 100_000, 100),
+        Title("Drawn pairs"),
+        Help("So many different pairs are drawn where there are no cases, and kept in memory; 0: a new one each step."),
+        Advanced(),
+    ] = 0
     slices: Annotated[
         bool,
         Title("Slices"),
