@@ -15,7 +15,7 @@ def bounding_boxes(labels: torch.Tensor) -> torch.Tensor:
     inside = labels > 0.5
     corners = []
     for axis in range(labels.dim() - 1, 1, -1):
-        line = inside.flatten(2).any(dim=2) if d == 0 else inside.amax(dim=[a for a in range(2, 2 + d) if a != axis])
+        line = inside.amax(dim=[a for a in range(2, 2 + d) if a != axis])
         n = line.shape[-1]
         index = torch.arange(n, device=labels.device, dtype=torch.float32)
         first = torch.where(line, index, torch.inf).amin(dim=-1)

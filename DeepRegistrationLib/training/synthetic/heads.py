@@ -1,7 +1,9 @@
-"""Heads: scalp, skull, folded grey matter around white matter, ventricles, deep nuclei, cerebellum; in 2-D an axial
-slice (without the cerebellum's usual place: it lies at the back)."""
+"""Heads: scalp, skull, folded grey matter around white matter, ventricles, deep nuclei, cerebellum. In 2-D an axial
+slice, which has the cerebellum at its back."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from .anatomy import Anatomy, Tissue
 from .canvas import Canvas
@@ -30,9 +32,9 @@ def draw(shape: tuple[int, ...], draws: Draws) -> Anatomy:
     d = len(shape)
     wide, long, high = draws.around(0.76, 0.06), draws.around(0.86, 0.06), draws.around(0.84, 0.06)
 
-    def at(*position: float) -> list[float]:
+    def at(x: float, y: float, z: float) -> list[float]:
         """A place or radii in units of the skull's radii."""
-        return [p * r for p, r in zip(position, (wide, long, high), strict=True)][:d]
+        return [x * wide, y * long, z * high][:d]
 
     for label, scale in ((_SCALP, 1.1), (_SKULL, 1.04), (_FLUID, draws.uniform(0.93, 0.96))):
         canvas.ellipsoid(label, at(0, 0, 0), at(scale, scale, scale), rough=0)
@@ -53,7 +55,7 @@ def draw(shape: tuple[int, ...], draws: Draws) -> Anatomy:
     return Anatomy(canvas.labels, _KINDS)
 
 
-def _deep(canvas: Canvas, draws: Draws, at) -> None:  # type: ignore[no-untyped-def]
+def _deep(canvas: Canvas, draws: Draws, at: Callable[[float, float, float], list[float]]) -> None:
     """Nuclei and ventricles; ventricles are wide in some heads and narrow in others."""
     width = draws.uniform(0.6, 1.7)
     for side in (-1, 1):

@@ -28,7 +28,8 @@ _KINDS = (
     Tissue(0.92, 0.5),
     Tissue(0.5, 0.6),
 )
-_GENERATIONS = 5
+#: forks from the hilum to the pleura, by dimension; a slice is full sooner
+_GENERATIONS = {2: 4, 3: 5}
 _ROOTS = 5
 
 
@@ -84,7 +85,7 @@ def _vessels(canvas: Canvas, draws: Draws, side: int, lung: int, vessel: int) ->
         heading = [side * math.cos(angle) * 0.9, draws.uniform(-0.6, 0.6), math.sin(angle)]
         start = [side * 0.14, 0.0, draws.uniform(-0.05, 0.1)]
         tips.append((_taken(start, d), _unit(_taken(heading, d)), draws.uniform(0.16, 0.26), 0.02 * min(canvas.shape)))
-    for _ in range(_GENERATIONS):
+    for _ in range(_GENERATIONS[d]):
         grown = []
         for start, heading, length, radius in tips:
             end = [p + length * h for p, h in zip(start, heading, strict=True)]
