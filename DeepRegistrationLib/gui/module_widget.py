@@ -33,7 +33,7 @@ class Panel(ABC):
         """The user goes to another module."""
 
 
-class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin, ABC):
     """Base of the modules' widgets: loads `UI/<module>.ui`, makes logic and panel, and keeps the panel at the
     scene's parameter node. `ui`, `logic` and `panel` are there after `setup`.
     """
@@ -46,13 +46,13 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode: Any = None
         self._parameterNodeGuiTag: Any = None
 
+    @abstractmethod
     def makeLogic(self) -> Any:
         """The logic of the module; its `getParameterNode` gives the wrapped parameter node."""
-        raise NotImplementedError
 
+    @abstractmethod
     def makePanel(self) -> Panel:
         """The panel, made when `ui` and `logic` are there."""
-        raise NotImplementedError
 
     def setup(self) -> None:
         """Called when the user opens the module for the first time."""

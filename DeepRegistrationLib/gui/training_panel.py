@@ -43,7 +43,8 @@ class TrainingPanel(Panel):
         self._run: TrainingRun | None = None
         self._doing = ""  # "train" or "save" while something runs
         self._last: TrainingRun | None = None  # for its log
-        self._said: list[str] = []
+        self._said: list[str] = []  # all that it said besides its log
+        self._messages: list[str] = []  # what of it the user should read
         self._refreshing = False
         self._scene = SceneWatch(self.refresh)  # volumes that come and go are cases that come and go
         self._scene.active = False
@@ -193,7 +194,7 @@ class TrainingPanel(Panel):
         self, folder: TrainingFolder, order: TrainingOrder, title: str, rows: Sequence[CaseRow] | None = None
     ) -> None:
         self._say("")
-        self._said = []
+        self._said, self._messages = [], []
         self.ui.logText.clear()
         self._set_doing("save" if order.save else "train")
         self._run = self._last = TrainingRun(folder, order, title, self, rows)
@@ -209,9 +210,11 @@ class TrainingPanel(Panel):
             left = time_left(seconds_left)
             self.ui.statusLabel.setText(f"{text} - {left}" if left else text)
 
-    def heard(self, text: str) -> None:
+    def heard(self, text: str, message: bool) -> None:
         """See training_run.Listener."""
         self._said.append(text)
+        if message:
+            self._messages.append(text)
         self.ui.logText.appendPlainText(text)
 
     def measured(self, event: Event) -> None:
@@ -231,7 +234,10 @@ class TrainingPanel(Panel):
         elif did == "save":
             self._say(self._saved(data), log=False)
         else:
-            self._say(_("Finished. Look at the numbers, then save it as a model."), log=False)
+            done = _("Finished. Look at the numbers, then save it as a model.")
+            self._say(" ".join([done, *self._messages]), log=False)
+        if folder is None:
+            self._change(folder="")
         self.setup.look_for_models()
         self.refresh()
 
@@ -240,8 +246,6 @@ class TrainingPanel(Panel):
             standing = folder.standing()
             said = _("Stopped after {step} of {steps} steps; Continue goes on from there.")
             return said.format(step=standing.step, steps=standing.steps)
-        if folder is None:
-            self._change(folder="")
         return _("Stopped before anything was learned.") if did == "train" else _("Stopped; nothing was saved.")
 
     def _saved(self, data: Mapping[str, Any]) -> str:

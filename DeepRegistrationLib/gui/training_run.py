@@ -33,7 +33,8 @@ class Listener(Protocol):
 
     def progressed(self, fraction: float, text: str, seconds_left: float | None) -> None: ...
 
-    def heard(self, text: str) -> None: ...
+    def heard(self, text: str, message: bool) -> None:
+        """A line of the log; message: a sentence the user should read."""
 
     def measured(self, event: Event) -> None:
         """An event of kind "losses" or "validation", see jobs.Event."""
@@ -140,7 +141,7 @@ class TrainingRun:
         elif event.kind in ("losses", "validation"):
             listener.measured(event)
         elif event.text:
-            listener.heard(event.text)
+            listener.heard(event.text, event.kind == "message")
 
     def finished(self, event: Event) -> None:
         self._watch = None
@@ -169,8 +170,8 @@ class TrainingRun:
     def _end(self, how: str, text: str, data: Mapping[str, Any] | None = None) -> None:
         if self._patience is not None:
             self._patience.stop()
-        if how == "stopped" and not self.folder.standing().began:
-            self.folder.remove()
+        if how != "finished" and not self.folder.standing().began:
+            self.folder.remove()  # nothing was learned, and nobody needs copies of the scans
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.ended(how, text, data or {})

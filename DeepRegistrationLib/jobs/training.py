@@ -29,7 +29,9 @@ PICTURES = "pictures"
 #: s between two points of the curve of losses; what lies between is averaged
 _PACE = 0.25
 #: what order and request have alike
-_SAME = ("recipe", "steps", "validate_every", "device", "seed", "resume", "model_id", "title")
+_SAME = (
+    "recipe", "steps", "validate_every", "device", "seed", "resume", "checkpoint_seconds", "model_id", "title"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class TrainingOrder:
     device: str = "auto"
     seed: int = 0
     threads: int | None = None
+    checkpoint_seconds: float = 30.0
     resume: bool = False
     save: bool = False
     model_id: str | None = None
