@@ -139,7 +139,7 @@ def run_network(
     inverse = None
     if parameters.inverse or parameters.diffeomorphic:
         context.progress.update(0.95, "Inverting")
-        inverse, tables["inverse residual (mm)"] = total.inverse()
+        inverse, tables["inverse residual (mm)"] = total.inverse(context.progress.tick)
     context.progress.update(1.0)
     said = weights_provenance(model, context)
     return RegistrationResult(problem, total, inverse, tables=tables, history=history, provenance=said)
@@ -187,7 +187,7 @@ def _network_answer(
     spacing = None if working.spacing is None else max(working.spacing, min(fixed.spacing) / _FINER)
     grid = working_grid(fixed, spacing)
     context.progress.update(0.02, "Preparing the scans")
-    pair = prepare(problem, grid, problem.initial_transform, None)
+    pair = prepare(problem, grid, problem.initial_transform, None, context.progress.tick)
     images = working.normalised(pair.fixed, pair.trust), working.normalised(pair.moving, pair.known)
     trust = pair.trust
     del pair
@@ -219,11 +219,11 @@ def _refined(
     grid = working_grid(fixed, parameters.spacing)
     settings = _settings(parameters, grid, context.seed)
     progress.update(0.0, "Preparing the scans")
-    pair = prepare(problem, grid, initial, chosen_window(parameters))
+    pair = prepare(problem, grid, initial, chosen_window(parameters), progress.tick)
     labels = shared_labels(problem, grid, initial) if settings.segmentation_weight > 0 else None
     landmarks = landmark_term(problem, grid, initial, parameters.landmark_weight)
     progress.update(0.05, "Computing features")
-    features = mind_features(pair, settings)
+    features = mind_features(pair, settings, progress.tick)
     start = _worth_starting_from(found.start(grid, settings.diffeomorphic), pair, features, settings, context)
     widths = COARSE_WIDTHS if settings.coarse_iterations > 0 else ()
     spline, history = refine(

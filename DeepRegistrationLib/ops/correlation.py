@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from ..core.progress import Tick, no_tick
 from .box import box_mean
 
 _SMOOTHED_AT_ONCE = 27
@@ -26,6 +27,7 @@ def cost_volume(
     moving_valid: torch.Tensor | None = None,
     fixed_trust: torch.Tensor | None = None,
     smoothing: int = 2,
+    tick: Tick = no_tick,
 ) -> torch.Tensor:
     """C[k, x] = g(x) sum_c (fixed_c(x) - moving_c(x + delta_k))^2, averaged `smoothing` times over 3^d cells.
 
@@ -41,13 +43,17 @@ def cost_volume(
     wide = F.pad(moving[None], pad, mode="replicate")[0]
     cost = torch.empty((width**d, *fixed.shape[1:]), dtype=torch.float32, device=fixed.device)
     for k, start in enumerate(itertools.product(range(width), repeat=d)):
+        if k % width == 0:
+            tick()
         torch.sum((fixed - _window(wide, start, fixed.shape[1:])).square_(), dim=0, out=cost[k])
+    tick()
     if moving_valid is not None:
         _charge_unknown(cost, F.pad(moving_valid.to(torch.float32), pad), width)
     if fixed_trust is not None:
         cost *= fixed_trust
     # some displacements at a time: the whole volume is never held twice
     for part in cost.split(_SMOOTHED_AT_ONCE):
+        tick()
         for _ in range(smoothing):
             part.copy_(box_mean(part, 1))
     return cost

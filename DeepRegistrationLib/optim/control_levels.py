@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from ..core.grid import Grid
 from ..core.image import Image, ImageKind
 from ..core.problem import RegistrationProblem
-from ..core.progress import Progress
+from ..core.progress import Progress, Tick
 from ..core.sampling import BLOCK, sample_displaced, sample_index
 from ..core.transform import Transform
 from ..ops.box import box_minimum
@@ -61,7 +61,7 @@ def register(
     """phi with moving(A(phi(x))) like fixed(x), A = `problem.initial_transform`; its inverse; losses by level."""
     progress.update(0.0, "Preparing the scans")
     grid = domain(problem.fixed.grid, scheme.spacing, scheme.margin)
-    finest = _finest(problem, grid, problem.initial_transform, scheme.window)
+    finest = _finest(problem, grid, problem.initial_transform, scheme.window, progress.tick)
     same_scale = is_ct(problem.fixed) and is_ct(problem.moving)
     grids = level_grids(grid, scheme.levels)
     history: dict[str, list[float]] = {}
@@ -71,7 +71,7 @@ def register(
         stage = f"Deforming, level {number} of {len(grids)}"
         part = progress.part(done, done + 0.85 * _work(level) / whole, stage)
         part.update(0.0)
-        pair = _level(finest, level, scheme)
+        pair = _level(finest, level, scheme, part.tick)
         if scheme.similarity == "ssd" and not same_scale:
             pair = _matched(pair, _carried(total, level))
         outcome = Outcome(_carried(total, level), _carried(inverse, level))
@@ -126,13 +126,13 @@ def _work(grid: Grid) -> float:
 
 
 def _finest(
-    problem: RegistrationProblem, grid: Grid, initial: Transform | None, window: tuple[float, float] | None
+    problem: RegistrationProblem, grid: Grid, initial: Transform | None, window: tuple[float, float] | None, tick: Tick
 ) -> Pair:
     """Both scans on the finest grid, scaled to about 0..1 where both are known."""
     if problem.fixed_mask is None:
         everywhere = torch.ones_like(problem.fixed.data[:1], dtype=torch.uint8)
         problem = replace(problem, fixed_mask=Image(everywhere, problem.fixed.grid, ImageKind.MASK))
-    pair = prepare(problem, grid, initial, window)
+    pair = prepare(problem, grid, initial, window, tick)
     assert pair.trust is not None
     both = (pair.trust > 0) & (pair.known > 0.5)
     if not bool(both.any()):
@@ -161,11 +161,12 @@ def _range(values: torch.Tensor) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def _level(finest: Pair, grid: Grid, scheme: Scheme) -> Pair:
+def _level(finest: Pair, grid: Grid, scheme: Scheme, tick: Tick) -> Pair:
     """The pair at one level: averaged, smoothed, and normalised locally where asked."""
     shape = grid.shape
 
     def image(values: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        tick()
         values = gaussian_smooth(_averaged(values, shape), scheme.blur)
         if scheme.similarity == "lncc":
             return local_contrast(values[0], scheme.radius, counts=counts[0])[None]

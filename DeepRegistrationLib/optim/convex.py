@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ..core.progress import Tick, no_tick
 from ..core.sampling import sample_index
 from ..ops.box import box_mean
 from ..ops.correlation import cost_volume, displacement_window
@@ -34,6 +35,7 @@ def coupled_convex(
     moving_valid: torch.Tensor | None = None,
     fixed_trust: torch.Tensor | None = None,
     coupling: Sequence[float] = COUPLING,
+    tick: Tick = no_tick,
 ) -> torch.Tensor:
     """Displacement (d, [Z,] Y, X) in cells, components x, y[, z], with moving(x + u(x)) like fixed(x).
 
@@ -42,10 +44,11 @@ def coupled_convex(
     moving_valid, fixed_trust  see `cost_volume`
     """
     d = fixed.dim() - 1
-    cost = cost_volume(fixed, moving, half_width, moving_valid, fixed_trust)
+    cost = cost_volume(fixed, moving, half_width, moving_valid, fixed_trust, tick=tick)
     window = displacement_window(half_width, d, fixed.device)
     field = torch.zeros((d, *fixed.shape[1:]), device=fixed.device)
     for weight in (TIE_BREAK, *coupling):
+        tick()
         field = _smooth(window[_coupled_argmin(cost, window, field, weight)])
     return field
 

@@ -11,7 +11,7 @@ import torch
 from ..core.errors import InputError
 from ..core.grid import Grid, apply_matrix_torch
 from ..core.problem import RegistrationProblem
-from ..core.progress import Progress
+from ..core.progress import Progress, Tick, no_tick
 from ..core.transform import Transform
 from ..ops.local_contrast import local_contrast
 from ..ops.mind import mind_ssc
@@ -111,7 +111,7 @@ def deform(
     fuse    makes learned features, which know the labels, of the MIND features; the search then looks at these alone
     """
     progress.update(0.0, "Computing features")
-    features, balance = mind_features(pair, settings), 1.0
+    features, balance = mind_features(pair, settings, progress.tick), 1.0
     if fuse is not None:
         progress.update(0.1, "Mixing features of image and segmentations")
         mind, features = features, fuse(features)
@@ -119,7 +119,7 @@ def deform(
         balance = mind.contrast() / max(features.contrast(), 1e-12)
         del mind
     progress.update(0.15, "Searching large motion")
-    start = search(features, settings, labels if fuse is None else None)
+    start = search(features, settings, labels if fuse is None else None, progress.tick)
     progress.update(0.3, "Searching large motion")
     return refine(pair, settings, progress.part(0.3, 1.0), start, features, labels, landmarks, balance)
 
@@ -170,9 +170,10 @@ def refine(
     return spline, history
 
 
-def mind_features(pair: WorkingPair, settings: RefinementSettings) -> Features:
+def mind_features(pair: WorkingPair, settings: RefinementSettings, tick: Tick = no_tick) -> Features:
     """MIND-SSC of both scans, averaged over blocks of STRIDE voxels."""
     fixed = pooled(mind_ssc(pair.fixed, settings.mind_radius, settings.mind_dilation, pair.trust), STRIDE)
+    tick()
     moving = pooled(mind_ssc(pair.moving, settings.mind_radius, settings.mind_dilation, pair.known), STRIDE)
     known = pooled(pair.known[None], STRIDE)[0]
     trust = torch.ones_like(known) if pair.trust is None else pooled(pair.trust[None], STRIDE)[0]
@@ -180,7 +181,7 @@ def mind_features(pair: WorkingPair, settings: RefinementSettings) -> Features:
 
 
 def search(
-    features: Features, settings: Settings, labels: tuple[torch.Tensor, torch.Tensor] | None
+    features: Features, settings: Settings, labels: tuple[torch.Tensor, torch.Tensor] | None, tick: Tick = no_tick
 ) -> Callable[[Positions], torch.Tensor]:
     """Coupled convex search on a coarse grid; the displacement as a function of positions, working voxels."""
     factor = max(1, round(settings.search_grid / STRIDE))
@@ -190,11 +191,11 @@ def search(
         weight = settings.segmentation_weight**0.5
         fixed = torch.cat([fixed, weight * pooled(labels[0], factor)])
         moving = torch.cat([moving, weight * pooled(labels[1], factor)])
-    field = coupled_convex(fixed, moving, settings.search_cells, coarse.known, coarse.trust)
+    field = coupled_convex(fixed, moving, settings.search_cells, coarse.known, coarse.trust, tick=tick)
     if settings.search_both_ways:
         # on the way back a fixed mask says what is known; without one the edge is held, as beyond any image
         masked = bool((coarse.trust < 1).any())
-        backward = coupled_convex(moving, fixed, settings.search_cells, coarse.trust if masked else None)
+        backward = coupled_convex(moving, fixed, settings.search_cells, coarse.trust if masked else None, tick=tick)
         field, _ = symmetrise(field, backward)
     cell = factor * STRIDE
 

@@ -9,6 +9,7 @@ import torch
 from ..core.grid import Grid
 from ..core.image import Image
 from ..core.problem import RegistrationProblem
+from ..core.progress import Tick, no_tick
 from ..core.transform import Transform
 from ..ops.pyramid import block_average
 
@@ -49,17 +50,25 @@ def working_grid(fixed: Grid, spacing: float | None) -> Grid:
 
 
 def prepare(
-    problem: RegistrationProblem, grid: Grid, initial: Transform | None, window: tuple[float, float] | None
+    problem: RegistrationProblem,
+    grid: Grid,
+    initial: Transform | None,
+    window: tuple[float, float] | None,
+    tick: Tick = no_tick,
 ) -> WorkingPair:
     """Resample everything onto `grid`; intensities are clamped to `window` where there is one."""
     fixed = first_channel(blurred_for(problem.fixed, grid)).resampled(grid).data[0].to(torch.float32)
+    tick()
     moving_image = first_channel(blurred_for(problem.moving, grid))
     moving = moving_image.resampled(grid, initial).data[0].to(torch.float32)
+    tick()
     known = _seen(problem.moving, grid, initial)
     if problem.moving_mask is not None:
+        tick()
         known = known * (problem.moving_mask.resampled(grid, initial, outside=0.0).data[0] > 0)
     trust = None
     if problem.fixed_mask is not None:
+        tick()
         trust = (problem.fixed_mask.resampled(grid, outside=0.0).data[0] > 0).to(torch.float32)
     if window is not None:
         fixed, moving = fixed.clamp(*window), moving.clamp(*window)

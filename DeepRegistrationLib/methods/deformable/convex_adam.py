@@ -129,7 +129,7 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
         parameters = fusion.adapted(parameters)
     grid = working_grid(problem.fixed.grid, parameters.spacing)
     settings = _settings(parameters, grid, context.seed)
-    pair = prepare(on_device, grid, initial, chosen_window(parameters))
+    pair = prepare(on_device, grid, initial, chosen_window(parameters), progress.tick)
     compared = parameters.features != "mind" and settings.segmentation_weight > 0
     labels = shared_labels(on_device, grid, initial) if compared else None
     landmarks = landmark_term(on_device, grid, initial, parameters.landmark_weight)
