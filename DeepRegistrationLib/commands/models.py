@@ -10,12 +10,16 @@ from typing import Any
 from ..io.model_cards import Model, find_models
 
 NAME = "models"
-HELP = "List the trained models with what was measured of them."
+HELP = "List the trained models with what was measured of them, or import published weights."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--architecture", metavar="ID", help="only those of one kind")
     parser.add_argument("--folder", metavar="DIR", action="append", help="look in DIR instead; repeatable")
+    published = parser.add_argument_group("published weights")
+    published.add_argument("--import", dest="file", metavar="FILE", help="make a model of a published file of weights")
+    published.add_argument("--as", dest="kind", metavar="ID", default="lapirn", help="its kind (default: %(default)s)")
+    published.add_argument("--model", metavar="DIR", help="folder of the model (default: among your own)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         "--problems", action="store_true", help="say what is wrong with models that cannot be used; reads all weights"
@@ -24,6 +28,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.file:
+        from ..methods.published_models import import_published
+
+        model = import_published(options.file, options.kind, options.model)
+        print(f"Model {model.id!r} written to {model.folder}")
+        return 0
     problems: list[str] = []
     folders = [Path(f).expanduser() for f in options.folder] if options.folder else None
     models = find_models(options.architecture, folders, problems)
