@@ -37,6 +37,7 @@ class TrainingCurve:
     def new(cls, scene: slicer.vtkMRMLScene, name: str) -> TrainingCurve:
         """An empty chart with its tables in the scene."""
         chart = new_chart(scene, name)
+        chart.SetTitle("Course of the training")
         chart.SetXAxisTitle(STEP)
         chart.SetYAxisTitle("Loss, validation score")
         for what, role in _ROLES.items():

@@ -26,7 +26,7 @@ def extra_methods() -> Iterator[None]:
     methods = importlib.import_module("DeepRegistrationLib.methods")
 
     folder = str(HERE / "helpers" / "methods")
-    declared = getattr(methods, "_declared", methods.registry)
+    declared = methods._declared
     methods.__path__.append(folder)
     declared.cache_clear()
     yield
