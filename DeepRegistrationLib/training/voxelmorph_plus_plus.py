@@ -1,0 +1,251 @@
+"""What VoxelMorph++ learns from: keypoints that a discrete search matched, or MIND features, or both.
+
+    keypoints   mean_k |u_k - (y_k - x_k)|^2 / reach^2
+    similarity  MIND under the heat maps (losses/nonlocal_mind.py), or warped MIND where the head regresses
+    smoothness  alpha mean_(k, l) |u_k - u_l|^2 / reach^2   over the graph of seven nearest neighbours
+
+x_k are keypoints of the fixed scan, y_k where optim/correspondences.py found them; matched keypoints are smooth
+already, so that the last term goes with the similarity only. A limited number of pairs is matched, each when it is
+first drawn.
+
+Heinrich, Hansen: VoxelMorph++, WBIR 2022, doi:10.1007/978-3-031-11203-4_10. Differs from the paper: each step looks at
+some of a pair's keypoints; chests that are drawn; features of MIND are pooled once, for the network's grid is coarse
+already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..core.errors import InputError
+from ..core.image import Image
+from ..losses.nonlocal_mind import nonlocal_mind, warped_mind
+from ..networks.voxelmorph_plus_plus import MULTIPLE, VoxelMorphPlusPlus
+from ..networks.working import WorkingSettings
+from ..ops.foerstner import foerstner_keypoints
+from ..ops.graph_laplacian import neighbour_graph
+from ..ops.mind import mind_ssc
+from ..optim.correspondences import CorrespondenceSettings, find_correspondences, search_levels
+from .batch import Batch
+from .case_pairs import Augmentation, CasePairs, pairs_of
+from .cases import Role, TrainingCases
+from .measured import measured, pictures
+from .recipe import Stage, Validation
+from .recipes.voxelmorph_plus_plus import Settings
+from .synthetic.pairs import SyntheticPairs
+from .synthetic.settings import SyntheticSettings
+
+#: pairs that a validation looks at, and the seeds of the pairs learned from and of these
+_PAIRS, _SEED, _VALIDATION_SEED = 8, 20220707, 20221111
+#: of the graph of keypoints
+_NEIGHBOURS = 7
+#: blocks that MIND features are averaged over, voxels
+_POOLED = 2
+#: voxels, window of the keypoints' operator
+_SIGMA = 1.0
+#: mm of the drawn breathing: between knots of the small motion everywhere
+_SMOOTHNESS = (24.0, 40.0)
+#: voxels a keypoint may miss itself by, there and back
+_TOLERANCE = 1.0
+#: fewer matched keypoints than this are no lesson
+_FEW = 8
+
+
+class KeypointTraining:
+    """The `Trainee` of the recipe."""
+
+    def __init__(self, settings: Settings, cases: TrainingCases | None) -> None:
+        if settings.size % MULTIPLE:
+            raise InputError(f"size={settings.size} is no multiple of {MULTIPLE}; give one.")
+        self.settings = settings
+        self.working = WorkingSettings(settings.spacing, settings.low, settings.high, MULTIPLE)
+        dimension = (2 if settings.slices else 3) if cases is None else cases.cases[0].scan.dimension
+        self.reach = settings.reach * settings.size / 2
+        self.said = network_settings(settings, dimension)
+        self._net = VoxelMorphPlusPlus(**self.said)
+        self.network: nn.Module = self._net
+        self.pairs: CasePairs | SyntheticPairs
+        self.validation: CasePairs | SyntheticPairs
+        if cases is None:
+            self.pairs = self.validation = SyntheticPairs(breathing(settings))
+        else:
+            own, size = cases.of(Role.VALIDATE), (settings.size,) * dimension
+            self.pairs = CasePairs(cases.of(Role.TRAIN), pairs_of(cases, Role.TRAIN), [], self.working, size)
+            held = CasePairs(own, pairs_of(cases, Role.VALIDATE), [], self.working, size) if len(own) > 1 else None
+            self.validation = held or self.pairs
+        self._matched: dict[int, Batch] = {}
+        self._validated: list[Batch] = []
+
+    # ------------------------------------------------------------------ Trainee
+
+    def enter(self, stage: Stage) -> None:
+        """Everything learns."""
+
+    def begin(self, stage: Stage) -> None:
+        """Nothing."""
+
+    def sample(self, generator: torch.Generator, device: torch.device) -> Batch:
+        """A matched pair with so many of its keypoints, half of them mirrored."""
+        said = self.settings
+        pair = self.matched(int(torch.randint(said.pairs, (), generator=generator)))
+        assert pair.fixed_points is not None and pair.moving_points is not None
+        count = pair.fixed_points.shape[1]
+        order = torch.randperm(count, generator=generator)
+        chosen = order[torch.arange(said.points) % count]
+        pair = Batch(
+            pair.fixed, pair.moving, pair.spacing,
+            fixed_points=pair.fixed_points[:, chosen], moving_points=pair.moving_points[:, chosen],
+        )  # fmt: skip
+        flip = said.mirror and bool(torch.rand((), generator=generator) < 0.5)
+        return (mirrored(pair) if flip else pair).to(device)
+
+    def losses(self, batch: Batch, stage: Stage) -> Mapping[str, torch.Tensor]:
+        said, points = self.settings, batch.fixed_points
+        assert points is not None and batch.moving_points is not None
+        with self._precision(batch.fixed.device):
+            features = self._net.features(batch.fixed, batch.moving)
+            u, heat = self._net.displacements(self._net.at(features, points))
+        losses: dict[str, torch.Tensor] = {}
+        if said.learn_from != "similarity":
+            error = (u - (batch.moving_points - points)) / self.reach
+            losses["keypoints"] = error.square().sum(dim=2).mean()
+        if said.learn_from != "keypoints":
+            fixed, moving = (_mind(scans) for scans in (batch.fixed, batch.moving))
+            here = (points + 0.5) / _POOLED - 0.5
+            losses["similarity"] = (
+                warped_mind(fixed, moving, here, u / _POOLED)
+                if heat is None
+                else nonlocal_mind(fixed, moving, here, heat, self._net.lattice / _POOLED)
+            )
+            losses["smoothness"] = said.smoothness * roughness(points, u / self.reach)
+        return losses
+
+    def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
+        numbers: dict[str, list[float]] = {}
+        shown: dict[str, Image] = {}
+        for k, batch in enumerate(self._validation_batches(tick)):
+            tick()
+            batch = batch.to(device)
+            found = self.network(batch.fixed, batch.moving, batch.region)
+            for name, value in measured(batch, found.displacement).items():
+                numbers.setdefault(name, []).append(value)
+            if k == 0:
+                shown = pictures(batch, found.displacement)
+        means = {name: sum(values) / len(values) for name, values in numbers.items()}
+        return Validation(-means["TRE (mm)"], means, shown)
+
+    def card(self) -> Mapping[str, Any]:
+        return {"network": self.said, "working": self.working.as_card()}
+
+    # ------------------------------------------------------------------ parts
+
+    def matched(self, number: int) -> Batch:
+        """Pair `number` of those that are learned from, with its matched keypoints; matched once."""
+        if number not in self._matched:
+            generator = torch.Generator().manual_seed(_SEED + number)
+            self._matched[number] = self._lesson(generator)
+        return self._matched[number]
+
+    def _lesson(self, generator: torch.Generator) -> Batch:
+        for _ in range(20):
+            pair = match(self._drawn(generator), self.settings)
+            if pair.fixed_points is not None and pair.fixed_points.shape[1] >= _FEW:
+                return pair
+        raise InputError("Hardly a point of these scans can be found again in the other one; give other cases.")
+
+    def _drawn(self, generator: torch.Generator) -> Batch:
+        if isinstance(self.pairs, SyntheticPairs):
+            return self.pairs.sample(generator, torch.device("cpu"))
+        return self.pairs.draw(generator, Augmentation(mirror=0.0))
+
+    def _validation_batches(self, tick: Callable[[], None]) -> list[Batch]:
+        """Drawn pairs know the truth at points of their own; real ones are matched."""
+        if not self._validated:
+            if isinstance(self.validation, SyntheticPairs):
+                several = [torch.Generator().manual_seed(_VALIDATION_SEED + k) for k in range(_PAIRS)]
+                for generator in several:
+                    tick()
+                    self._validated.append(self.validation.sample(generator, torch.device("cpu")))
+            else:
+                for fixed, moving in self.validation.pairs[:_PAIRS]:
+                    tick()
+                    self._validated.append(match(self.validation.pair(fixed, moving), self.settings))
+        return self._validated
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[object]:
+        half = self.settings.processor_half if device.type == "cpu" else device.type == "cuda"
+        return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
+
+
+def network_settings(settings: Settings, dimension: int = 3) -> dict[str, Any]:
+    """What networks/voxelmorph_plus_plus.py builds the network from; channels other than 64 scale all layers."""
+    said: dict[str, Any] = {
+        "reach": [settings.reach * settings.size / 2] * dimension,
+        "head": "heat map" if settings.heat_map else "regression",
+        "keypoints": settings.keypoints, "sigma": _SIGMA, "dimension": dimension,
+    }  # fmt: skip
+    if settings.channels != 64:
+        share = settings.channels / 64
+        said |= {
+            "encoder": [max(1, round(share * c)) for c in (32, 48, 48, 48, 64)],
+            "decoder": [[max(1, round(share * c)) for c in two] for two in ((48, 48), (48, 32), (64, 64))],
+            "heat_map": [*(max(1, round(share * c)) for c in (16, 32, 32, 32, 32, 16)), 1],
+        }
+    return said
+
+
+def breathing(settings: Settings) -> SyntheticSettings:
+    """Chests whose lungs slide along the wall, in scans of one kind."""
+    return SyntheticSettings(
+        families=("lungs",), size=(settings.size,) * (2 if settings.slices else 3), spacing=settings.spacing,
+        motions=("breathing",), amplitude=(0.3 * settings.amplitude, settings.amplitude),
+        smoothness=_SMOOTHNESS, contrast="typical", points=256, labels=False,
+    )  # fmt: skip
+
+
+def match(pair: Batch, settings: Settings) -> Batch:
+    """The pair (B = 1) with keypoints of the fixed scan and where a discrete search found them, instead of its own."""
+    fixed, moving = pair.fixed[0, 0], pair.moving[0, 0]
+    region = None if pair.region is None else pair.region[0, 0]
+    points = foerstner_keypoints(fixed, (1.0,) * fixed.dim(), settings.keypoints, mask=region, sigma=_SIGMA)
+    how = CorrespondenceSettings(
+        levels=search_levels(1.0, settings.reach * settings.size / 2), tolerance=_TOLERANCE, mind_dilation=1
+    )
+    found = find_correspondences(fixed, moving, points, 1.0, how)
+    return replace(pair, fixed_points=found.fixed[None], moving_points=found.moving[None])
+
+
+def mirrored(pair: Batch) -> Batch:
+    """Scans and points of the pair with the x axis reversed."""
+    assert pair.fixed_points is not None and pair.moving_points is not None
+    last = pair.fixed.shape[-1] - 1
+
+    def turned(points: torch.Tensor) -> torch.Tensor:
+        return torch.cat([last - points[..., :1], points[..., 1:]], dim=-1)
+
+    return Batch(
+        pair.fixed.flip(-1), pair.moving.flip(-1), pair.spacing,
+        fixed_points=turned(pair.fixed_points), moving_points=turned(pair.moving_points),
+    )  # fmt: skip
+
+
+def roughness(points: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """Mean of |u_k - u_l|^2 over the edges of each pair's graph of nearest neighbours; (B, K, d) both."""
+    total = u.new_zeros(())
+    for here, values in zip(points, u, strict=True):
+        i, j = neighbour_graph(here, _NEIGHBOURS).edges
+        total = total + (values[i] - values[j]).square().sum(dim=1).mean()
+    return total / len(points)
+
+
+def _mind(scans: torch.Tensor) -> torch.Tensor:
+    """(B, 1, [Z,] Y, X) -> MIND features (B, C, ...) averaged over blocks."""
+    pool = F.avg_pool2d if scans.dim() == 4 else F.avg_pool3d
+    return pool(torch.stack([mind_ssc(scan[0], dilation=1) for scan in scans]), _POOLED)
