@@ -12,9 +12,12 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/commands/evaluate.py
   DeepRegistrationLib/commands/inputs.py
   DeepRegistrationLib/commands/methods.py
+  DeepRegistrationLib/commands/models.py
   DeepRegistrationLib/commands/register.py
   DeepRegistrationLib/commands/report.py
+  DeepRegistrationLib/commands/stopping.py
   DeepRegistrationLib/commands/terminal.py
+  DeepRegistrationLib/commands/train.py
   DeepRegistrationLib/commands/worker.py
   DeepRegistrationLib/core/__init__.py
   DeepRegistrationLib/core/checks.py
@@ -33,29 +36,40 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/core/segment_settings.py
   DeepRegistrationLib/core/spec.py
   DeepRegistrationLib/core/transform.py
+  DeepRegistrationLib/core/upright.py
   DeepRegistrationLib/descriptions.py
   DeepRegistrationLib/gui/__init__.py
   DeepRegistrationLib/gui/batch_section.py
   DeepRegistrationLib/gui/candidates.py
+  DeepRegistrationLib/gui/case_table.py
   DeepRegistrationLib/gui/choices.py
   DeepRegistrationLib/gui/compare_section.py
   DeepRegistrationLib/gui/controls.py
+  DeepRegistrationLib/gui/course_section.py
   DeepRegistrationLib/gui/form.py
   DeepRegistrationLib/gui/landmark_section.py
   DeepRegistrationLib/gui/map_section.py
+  DeepRegistrationLib/gui/model_section.py
   DeepRegistrationLib/gui/models.py
+  DeepRegistrationLib/gui/module_widget.py
   DeepRegistrationLib/gui/numbers.py
   DeepRegistrationLib/gui/panel.py
   DeepRegistrationLib/gui/readiness.py
+  DeepRegistrationLib/gui/ready.py
   DeepRegistrationLib/gui/report_section.py
   DeepRegistrationLib/gui/review_panel.py
   DeepRegistrationLib/gui/review_run.py
+  DeepRegistrationLib/gui/scene_watch.py
   DeepRegistrationLib/gui/segment_section.py
   DeepRegistrationLib/gui/segment_tables.py
+  DeepRegistrationLib/gui/setup_section.py
   DeepRegistrationLib/gui/sorted_table.py
   DeepRegistrationLib/gui/start.py
   DeepRegistrationLib/gui/steps.py
   DeepRegistrationLib/gui/torch_setup.py
+  DeepRegistrationLib/gui/training_choices.py
+  DeepRegistrationLib/gui/training_panel.py
+  DeepRegistrationLib/gui/training_run.py
   DeepRegistrationLib/gui/transform_section.py
   DeepRegistrationLib/gui/watch.py
   DeepRegistrationLib/io/__init__.py
@@ -64,6 +78,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/io/integrity.py
   DeepRegistrationLib/io/markups.py
   DeepRegistrationLib/io/meshes.py
+  DeepRegistrationLib/io/model_cards.py
   DeepRegistrationLib/io/paths.py
   DeepRegistrationLib/io/points.py
   DeepRegistrationLib/io/segmentations.py
@@ -84,11 +99,21 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/jobs/results.py
   DeepRegistrationLib/jobs/review.py
   DeepRegistrationLib/jobs/runner.py
+  DeepRegistrationLib/jobs/training.py
+  DeepRegistrationLib/jobs/training_blocking.py
+  DeepRegistrationLib/jobs/training_cases.py
+  DeepRegistrationLib/jobs/training_folder.py
   DeepRegistrationLib/jobs/worker.py
   DeepRegistrationLib/losses/__init__.py
+  DeepRegistrationLib/losses/curvature.py
   DeepRegistrationLib/losses/lncc.py
+  DeepRegistrationLib/losses/mask_distance.py
   DeepRegistrationLib/losses/mutual_information.py
   DeepRegistrationLib/losses/ngf.py
+  DeepRegistrationLib/losses/nonlocal_mind.py
+  DeepRegistrationLib/losses/overlap.py
+  DeepRegistrationLib/losses/regularity.py
+  DeepRegistrationLib/losses/similarity_pyramid.py
   DeepRegistrationLib/methods/__init__.py
   DeepRegistrationLib/methods/deformable/__init__.py
   DeepRegistrationLib/methods/deformable/broken_geodesic.py
@@ -99,14 +124,23 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/methods/fused_features.py
   DeepRegistrationLib/methods/initialisation.py
   DeepRegistrationLib/methods/intensity_window.py
+  DeepRegistrationLib/methods/learned/__init__.py
+  DeepRegistrationLib/methods/learned/lapirn.py
+  DeepRegistrationLib/methods/learned/mlvirnet.py
   DeepRegistrationLib/methods/memory.py
+  DeepRegistrationLib/methods/network_inference.py
+  DeepRegistrationLib/methods/network_models.py
+  DeepRegistrationLib/methods/network_parameters.py
   DeepRegistrationLib/methods/peak_memory.py
   DeepRegistrationLib/methods/pipeline.py
+  DeepRegistrationLib/methods/published_models.py
+  DeepRegistrationLib/methods/refinement_parameters.py
   DeepRegistrationLib/methods/rigid/__init__.py
   DeepRegistrationLib/methods/rigid/cross_sim_ngf.py
   DeepRegistrationLib/methods/rigid/ngf_affine.py
   DeepRegistrationLib/methods/surfaces/__init__.py
   DeepRegistrationLib/methods/surfaces/mo_bcpd.py
+  DeepRegistrationLib/methods/user_models.py
   DeepRegistrationLib/methods/versions.py
   DeepRegistrationLib/metrics/__init__.py
   DeepRegistrationLib/metrics/concerns.py
@@ -158,21 +192,38 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/mrml/side_by_side.py
   DeepRegistrationLib/mrml/slabs.py
   DeepRegistrationLib/mrml/tables.py
+  DeepRegistrationLib/mrml/training_cases.py
+  DeepRegistrationLib/mrml/training_curve.py
   DeepRegistrationLib/mrml/transform_display.py
   DeepRegistrationLib/mrml/transforms.py
+  DeepRegistrationLib/mrml/validation_pictures.py
   DeepRegistrationLib/mrml/views.py
   DeepRegistrationLib/mrml/volumes.py
   DeepRegistrationLib/networks/__init__.py
   DeepRegistrationLib/networks/catalogue.py
+  DeepRegistrationLib/networks/displacement_embeddings.py
   DeepRegistrationLib/networks/feature_fusion.py
+  DeepRegistrationLib/networks/footprint.py
   DeepRegistrationLib/networks/fusion_settings.py
+  DeepRegistrationLib/networks/inference.py
+  DeepRegistrationLib/networks/lapirn.py
+  DeepRegistrationLib/networks/lapirn_published.py
+  DeepRegistrationLib/networks/mind_unet.py
+  DeepRegistrationLib/networks/mlvirnet.py
+  DeepRegistrationLib/networks/pair_norm.py
+  DeepRegistrationLib/networks/patch_costs.py
+  DeepRegistrationLib/networks/regnet.py
+  DeepRegistrationLib/networks/voxelmorph_plus_plus.py
   DeepRegistrationLib/networks/working.py
   DeepRegistrationLib/ops/__init__.py
   DeepRegistrationLib/ops/box.py
   DeepRegistrationLib/ops/correlation.py
+  DeepRegistrationLib/ops/displacement_space.py
   DeepRegistrationLib/ops/div_curl.py
   DeepRegistrationLib/ops/fft_ngf.py
+  DeepRegistrationLib/ops/foerstner.py
   DeepRegistrationLib/ops/gradients.py
+  DeepRegistrationLib/ops/graph_laplacian.py
   DeepRegistrationLib/ops/kernels.py
   DeepRegistrationLib/ops/lattice.py
   DeepRegistrationLib/ops/local_contrast.py
@@ -185,6 +236,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/ops/smoothing.py
   DeepRegistrationLib/ops/splines.py
   DeepRegistrationLib/ops/surface_points.py
+  DeepRegistrationLib/ops/thin_plate.py
   DeepRegistrationLib/ops/warp.py
   DeepRegistrationLib/optim/__init__.py
   DeepRegistrationLib/optim/adam.py
@@ -194,6 +246,9 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/optim/control_levels.py
   DeepRegistrationLib/optim/convex.py
   DeepRegistrationLib/optim/convex_adam.py
+  DeepRegistrationLib/optim/correspondence_costs.py
+  DeepRegistrationLib/optim/correspondence_graph.py
+  DeepRegistrationLib/optim/correspondences.py
   DeepRegistrationLib/optim/displacement_prior.py
   DeepRegistrationLib/optim/div_curl_control.py
   DeepRegistrationLib/optim/evolving_mask.py
@@ -221,6 +276,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/optim/shooting.py
   DeepRegistrationLib/optim/soft_assignment.py
   DeepRegistrationLib/optim/soft_convex.py
+  DeepRegistrationLib/optim/spline_transform.py
   DeepRegistrationLib/optim/surface_pairs.py
   DeepRegistrationLib/optim/working_pair.py
   DeepRegistrationLib/reports/__init__.py
@@ -239,13 +295,58 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/reports/slices.py
   DeepRegistrationLib/reports/style.py
   DeepRegistrationLib/reports/tables.py
+  DeepRegistrationLib/reports/validation_picture.py
   DeepRegistrationLib/reports/writing.py
   DeepRegistrationLib/training/__init__.py
   DeepRegistrationLib/training/batch.py
+  DeepRegistrationLib/training/case_pairs.py
   DeepRegistrationLib/training/cases.py
+  DeepRegistrationLib/training/checkpoint.py
   DeepRegistrationLib/training/contour_errors.py
+  DeepRegistrationLib/training/deformed_scans.py
+  DeepRegistrationLib/training/displacement_embeddings.py
+  DeepRegistrationLib/training/distributed.py
   DeepRegistrationLib/training/fusion.py
+  DeepRegistrationLib/training/lapirn.py
+  DeepRegistrationLib/training/measured.py
+  DeepRegistrationLib/training/mlvirnet.py
+  DeepRegistrationLib/training/model_card.py
+  DeepRegistrationLib/training/precision.py
   DeepRegistrationLib/training/recipe.py
+  DeepRegistrationLib/training/recipes/__init__.py
+  DeepRegistrationLib/training/recipes/displacement_embeddings.py
+  DeepRegistrationLib/training/recipes/lapirn.py
+  DeepRegistrationLib/training/recipes/mlvirnet.py
+  DeepRegistrationLib/training/recipes/regnet.py
+  DeepRegistrationLib/training/recipes/voxelmorph_plus_plus.py
+  DeepRegistrationLib/training/regnet.py
+  DeepRegistrationLib/training/request.py
+  DeepRegistrationLib/training/run.py
+  DeepRegistrationLib/training/run_log.py
+  DeepRegistrationLib/training/schedule.py
+  DeepRegistrationLib/training/seeds.py
+  DeepRegistrationLib/training/settings.py
+  DeepRegistrationLib/training/start.py
+  DeepRegistrationLib/training/synthetic/__init__.py
+  DeepRegistrationLib/training/synthetic/affine_motion.py
+  DeepRegistrationLib/training/synthetic/anatomy.py
+  DeepRegistrationLib/training/synthetic/boxes.py
+  DeepRegistrationLib/training/synthetic/breathing.py
+  DeepRegistrationLib/training/synthetic/canvas.py
+  DeepRegistrationLib/training/synthetic/deformation.py
+  DeepRegistrationLib/training/synthetic/draws.py
+  DeepRegistrationLib/training/synthetic/heads.py
+  DeepRegistrationLib/training/synthetic/keypoints.py
+  DeepRegistrationLib/training/synthetic/lungs.py
+  DeepRegistrationLib/training/synthetic/organs.py
+  DeepRegistrationLib/training/synthetic/pairs.py
+  DeepRegistrationLib/training/synthetic/rendering.py
+  DeepRegistrationLib/training/synthetic/settings.py
+  DeepRegistrationLib/training/synthetic/shapes.py
+  DeepRegistrationLib/training/synthetic/smooth_noise.py
+  DeepRegistrationLib/training/synthetic/tubes.py
+  DeepRegistrationLib/training/trainer.py
+  DeepRegistrationLib/training/voxelmorph_plus_plus.py
   DeepRegistrationLib/transforms/__init__.py
   DeepRegistrationLib/transforms/affine.py
   DeepRegistrationLib/transforms/compose.py
@@ -260,4 +361,7 @@ set(DeepRegistrationLib_PYTHON_RESOURCES
   Resources/Models/convex-adam-fusion/README.md
   Resources/Models/convex-adam-fusion/card.json
   Resources/Models/convex-adam-fusion/model.safetensors
+  Resources/Models/lapirn/README.md
+  Resources/Models/lapirn/card.json
+  Resources/Models/lapirn/model.safetensors
   )
