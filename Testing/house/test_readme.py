@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -181,8 +182,9 @@ def test_options_and_settings_in_the_text_exist() -> None:
 
 
 def quick(example: str) -> str:
-    """The example with the preset that takes seconds instead of half a minute."""
-    assert "lung-ct" in example
+    """The example with the preset that takes seconds instead of half a minute; a training of two small steps."""
+    if example.startswith("train "):
+        return f"{example} --steps 2 --set size=16 --set length=16 --set spacing=10 --set channels=4"
     return example.replace("lung-ct", "fast")
 
 
@@ -199,6 +201,11 @@ def small_chest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for side in ("fixed", "moving"):
         write_image(getattr(problem, side), folder / f"{side}.nii.gz")
         write_segmentation(getattr(problem, f"{side}_segmentation"), folder / f"{side}.seg.nrrd")
+    for k in range(3):
+        case = folder / "cases" / f"patient {k}"
+        case.mkdir(parents=True)
+        shutil.copy(folder / "fixed.nii.gz", case / "ct.nii.gz")
+        shutil.copy(folder / "fixed.seg.nrrd", case / "labels.seg.nrrd")
     return folder
 
 
@@ -211,13 +218,14 @@ def test_the_console_example_runs(small_chest: Path) -> None:
 
 def test_the_command_line_examples_run(small_chest: Path) -> None:
     """In the order of the page, where each goes on from what the one before has written."""
-    assert {words[0] for words in library_commands()} >= {"register", "apply", "evaluate", "report"}
+    assert {words[0] for words in library_commands()} >= {"register", "apply", "evaluate", "report", "train", "models"}
     printed = {}
     for words in library_commands():
         line = shlex.join(words)
-        ready = shlex.split(quick(line) if words[0] == "register" else line)
+        ready = shlex.split(quick(line) if words[0] in ("register", "train") and len(words) > 1 else line)
         printed[words[0]] = run(*COMMAND[1:], *ready, cwd=small_chest)
     assert "Dice" in printed["evaluate"]
+    assert (small_chest / "training" / "model" / "card.json").is_file()
     assert (small_chest / "moved.seg.nrrd").is_file()
     written = {path.name for path in (small_chest / "result").iterdir()}
     listed = set(re.findall(r"^\| `(\w+\.[\w.]+)` \|", TEXT, re.MULTILINE))
