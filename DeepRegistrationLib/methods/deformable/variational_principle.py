@@ -180,12 +180,12 @@ def _scheme(parameters: Parameters) -> Scheme:
 
 
 def memory(size: tuple[int, ...], parameters: Parameters) -> int:
-    """Bytes: some 105 numbers a working voxel, margin included, and both scans as float."""
+    """Bytes: some 115 numbers a working voxel, margin included, and both scans as float."""
     from math import prod
 
     voxels = float(prod(size))
     working = min(voxels, 2e6) if parameters.spacing is None else voxels
-    return int(4 * (working * (1 + 2 * parameters.margin) ** len(size) * 105 + 4 * voxels)) + 200_000_000
+    return int(4 * (working * (1 + 2 * parameters.margin) ** len(size) * 115 + 4 * voxels)) + 200_000_000
 
 
 _CT_BODY = {"intensity_minimum": -200.0, "intensity_maximum": 300.0}
