@@ -17,6 +17,7 @@ from .terminal import progress_bar
 
 if TYPE_CHECKING:
     from ..io.model_cards import Model
+    from ..training.recipe import Recipe
     from ..training.request import TrainingEvent, TrainingRequest, ValidationEvent
 
 NAME = "train"
@@ -64,11 +65,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the outcome as one line of JSON")
 
 
+def _line(recipe: Recipe) -> str:
+    from ..methods import registry
+
+    unused = "" if recipe.architecture in registry() else " (No method uses its models yet.)"
+    return f"{recipe.id:<24}{recipe.title}. {recipe.description}{unused}"
+
+
 def run(options: argparse.Namespace) -> int:
     from ..training.recipes import find_recipe, recipes
 
     if options.recipe is None:
-        print("\n".join(f"{r.id:<24}{r.title}. {r.description}" for r in recipes().values()))
+        print("\n".join(_line(r) for r in recipes().values()))
         return 0
     recipe = find_recipe(options.recipe)
     if options.describe:

@@ -12,6 +12,7 @@ from ..core.errors import InputError
 from ..core.spec import Preset, parameters_of
 from ..io.model_cards import Model, find_models
 from ..jobs.training_folder import slug
+from ..methods import registry
 from ..training.recipe import Recipe
 from ..training.recipes import recipes
 
@@ -33,21 +34,27 @@ class RecipeSettings:
         return Preset(preset_id, "", self.kept)
 
 
+def offered_recipes() -> dict[str, Recipe]:
+    """The recipes whose models some method can use, by id; all of them where there is no such method yet."""
+    known, methods = recipes(), registry()
+    return {name: r for name, r in known.items() if r.architecture in methods} or known
+
+
 def known_recipe(recipe_id: str) -> Recipe | None:
     """The recipe of that id, or the first one; None where there are none."""
-    known = recipes()
+    known = offered_recipes()
     return known.get(recipe_id) or next(iter(known.values()), None)
 
 
 def recipe_items() -> tuple[list[tuple[str, str]], list[str]]:
     """((id, title) of every recipe, their descriptions)."""
-    known = list(recipes().values())
+    known = list(offered_recipes().values())
     return [(r.id, r.title) for r in known], [r.description for r in known]
 
 
 def starting_models() -> list[Model]:
     """Installed models that a recipe can go on with."""
-    architectures = {r.architecture for r in recipes().values()}
+    architectures = {r.architecture for r in offered_recipes().values()}
     return [m for m in find_models() if m.architecture in architectures]
 
 
@@ -67,7 +74,7 @@ def _told(model: Model) -> str:
 
 def recipe_for(model: Model) -> Recipe | None:
     """The recipe a model was trained with, or else the first one for its architecture."""
-    fitting = [r for r in recipes().values() if r.architecture == model.architecture]
+    fitting = [r for r in offered_recipes().values() if r.architecture == model.architecture]
     named = (model.card["training"].get("recipe"), model.id)
     return next((r for r in fitting if r.id in named), fitting[0] if fitting else None)
 
