@@ -126,7 +126,6 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/methods/intensity_window.py
   DeepRegistrationLib/methods/learned/__init__.py
   DeepRegistrationLib/methods/learned/lapirn.py
-  DeepRegistrationLib/methods/learned/mlvirnet.py
   DeepRegistrationLib/methods/memory.py
   DeepRegistrationLib/methods/network_inference.py
   DeepRegistrationLib/methods/network_models.py

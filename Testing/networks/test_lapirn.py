@@ -11,6 +11,7 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from DeepRegistrationLib.core.errors import InputError
+from DeepRegistrationLib.methods.learned.lapirn import FOOTPRINT
 from DeepRegistrationLib.networks.catalogue import build
 from DeepRegistrationLib.networks.lapirn import InHalfExtents, InVoxels, LapIRN
 from DeepRegistrationLib.networks.lapirn_published import convert_published
@@ -171,6 +172,19 @@ def test_a_part_of_the_scans_gives_the_same_away_from_its_borders() -> None:
         part = lapirn(fixed[..., 8:88], moving[..., 8:88]).displacement[..., 32:48]
     assert torch.allclose(whole, part, atol=1e-5)
     assert float(whole.std()) > 1e-3
+
+
+def test_the_margin_of_pieces_is_what_an_answer_depends_on() -> None:
+    """By the gradient of the answer in the middle: with less a network in pieces would differ from one of all."""
+    lapirn = network(levels=3, channels=2)
+    fixed, moving = scans(8, 512)
+    fixed.requires_grad_()
+    lapirn(fixed, moving).displacement[0, 0, 4, 256].backward()
+    assert fixed.grad is not None
+    reached = torch.nonzero(fixed.grad[0, 0].abs().amax(dim=0))[:, 0] - 256
+    furthest = int(reached.abs().max())
+    assert FOOTPRINT.margin is not None
+    assert furthest <= FOOTPRINT.margin <= furthest + 24
 
 
 def test_the_diffeomorphic_form_gives_the_flow_of_its_velocity() -> None:

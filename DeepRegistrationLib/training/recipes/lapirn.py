@@ -71,7 +71,7 @@ class Settings:
     ] = 16
     reach: Annotated[
         float,
-        Range(0.5, 20, 0.5),
+        Range(0.5, 64, 0.5),
         Unit("voxels"),
         Title("Reach"),
         Help("Largest displacement one level adds, in voxels of its resolution."),
