@@ -129,7 +129,9 @@ def run_network(
     history: dict[str, list[float]] = {}
     if parameters.refine:
         part = replace(context, progress=context.progress.part(0.3, 0.9))
-        warp, history = _refined(on_device, found, fixed, parameters, part)
+        keep = parameters.keep_answer and not parameters.diffeomorphic
+        refined = _refined_further if keep else _refined
+        warp, history = refined(on_device, found, fixed, parameters, part)
     else:
         warp = _as_it_is(found, fixed, parameters, model)
     context.progress.update(0.9, "Writing down the deformation")
@@ -232,6 +234,29 @@ def _refined(
     return spline_transform(spline, grid, fixed, settings.diffeomorphic), history
 
 
+def _refined_further(
+    problem: RegistrationProblem, found: Answer, fixed: Grid, parameters: NetworkParameters, context: Context
+) -> tuple[Transform, dict[str, list[float]]]:
+    """As `_refined`, but r of T(x) = A(y + u(y)), y = x + r(x), is optimised and weighed by its smoothness, u kept."""
+    import torch
+
+    from ..transforms import DisplacementField, compose
+
+    value = found.start(fixed, False)(_voxels(fixed, found))
+    kept = DisplacementField.from_index_displacement(value, fixed)
+    initial = problem.initial_transform
+    after = replace(problem, initial_transform=kept if initial is None else compose(kept, initial))
+    nothing = Answer(found.grid, torch.zeros_like(found.displacement), None)
+    rest, history = _refined(after, nothing, fixed, parameters, context)
+    return DisplacementField(compose(rest, kept).displacement(fixed), fixed), history
+
+
+def _voxels(fixed: Grid, found: Answer) -> Positions:
+    from ..optim.spline_transform import voxel_positions
+
+    return voxel_positions(fixed, fixed, found.displacement.device)
+
+
 def _worth_starting_from(
     start: Start, pair: WorkingPair, features: Features, settings: RefinementSettings, context: Context
 ) -> Start:
@@ -271,7 +296,6 @@ def _settings(parameters: NetworkParameters, grid: Grid, seed: int) -> Refinemen
 
 def _as_it_is(found: Answer, fixed: Grid, parameters: NetworkParameters, model: Model) -> Transform:
     """The network's own answer: its velocity where it has one, else its displacement on the upright fixed grid."""
-    from ..optim.spline_transform import voxel_positions
     from ..transforms import DisplacementField, VelocityField
 
     if found.velocity is not None:
@@ -281,7 +305,7 @@ def _as_it_is(found: Answer, fixed: Grid, parameters: NetworkParameters, model: 
             f"The network {model.id!r} gives a displacement, which may fold; switch the refinement on, or "
             "'never fold' off."
         )
-    value = found.start(fixed, False)(voxel_positions(fixed, fixed, found.displacement.device))
+    value = found.start(fixed, False)(_voxels(fixed, found))
     return DisplacementField.from_index_displacement(value, fixed)
 
 

@@ -44,6 +44,14 @@ class NetworkParameters:
         Title("Refine the network's answer"),
         Help("Optimise the deformation for these two scans, starting from what the network found."),
     ] = True
+    keep_answer: Annotated[
+        bool,
+        Title("Stay near the network's answer"),
+        Help(
+            "Smoothness weighs what the refinement adds, not the whole deformation: better for scans of the kind the "
+            "model was trained for. Not together with 'never fold'."
+        ),
+    ] = False
     spacing: WorkingSpacing = None
     smoothness: Smoothness = 0.4
     iterations: FineSteps = 60

@@ -230,6 +230,21 @@ def test_refinement_starts_from_the_networks_answer(models: Models) -> None:
     assert set(helped.history) == {"coarse", "fine"} and len(helped.history["fine"]) == 4
 
 
+def test_a_kept_answer_is_added_to(models: Models) -> None:
+    """Without steps it stays; with steps what is added brings it to the truth; however stiff, the answer is kept."""
+    models.add(shift=(1.6, -0.7, 2.6), slope=(0.0, 0.0, 0.3))
+    alone, stays = run(shifted(), **PLAIN), run(
+        shifted(), keep_answer=True, initialisation="none", coarse_iterations=0, iterations=0
+    )
+    x = inner()
+    assert torch.allclose(stays.transform.apply(x), alone.transform.apply(x), atol=1e-3)
+    assert error(run(shifted(), keep_answer=True, **QUICK)) < 0.5 * error(alone)
+    stiff = {"smoothness": 100.0, **QUICK}
+    kept, whole = (run(shifted(), keep_answer=k, **stiff).transform.apply(x) for k in (True, False))
+    bent = alone.transform.apply(x) - alone.transform.apply(x).mean(dim=0)
+    assert (kept - kept.mean(dim=0) - bent).norm(dim=1).mean() < (whole - whole.mean(dim=0) - bent).norm(dim=1).mean()
+
+
 @pytest.mark.parametrize("velocity", [False, True])
 def test_refined_flow_has_an_inverse(models: Models, velocity: bool) -> None:
     models.add(shift=(1.7, -0.8, 2.6), diffeomorphic=velocity)
