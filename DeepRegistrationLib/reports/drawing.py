@@ -36,7 +36,8 @@ FRAME = 20
 
 
 def window_of(volume: NDArray[np.generic]) -> Window:
-    """Grey values shown as black and as white: 1st and 99th percentile of what is not background."""
+    """Grey values shown as black and as white: 1st and 99th percentile of what is not background. Where that is of one
+    value, as in a mask, the background is black and the value white."""
     flat = volume.ravel()
     values = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64)
     values = values[np.isfinite(values)]
@@ -45,6 +46,8 @@ def window_of(volume: NDArray[np.generic]) -> Window:
     least, most = float(values.min()), float(np.percentile(values, 99.5))
     shown = values[values > least + _BACKGROUND * (most - least)]
     low, high = np.percentile(shown if shown.size else values, [1, 99])
+    if low == high and least < low:
+        low = least
     return float(low), float(high if high > low else low + 1.0)
 
 

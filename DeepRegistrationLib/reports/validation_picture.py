@@ -43,10 +43,11 @@ def validation_png(pictures: Mapping[str, Image]) -> bytes:
 
 
 def _window(values: NDArray[np.generic], labels: bool) -> Window:
-    """From the least value to the largest for labels, and for what has one value besides its background."""
+    """From the least value to the largest for labels, which may be many."""
+    if not labels:
+        return window_of(values)
     least, most = float(values.min()), float(values.max())
-    low, high = window_of(values)
-    return (least, max(most, least + 1e-6)) if labels or low >= most else (low, high)
+    return least, max(most, least + 1e-6)
 
 
 def _joined(parts: list[Pixels], axis: int) -> Pixels:

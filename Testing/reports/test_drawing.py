@@ -35,6 +35,14 @@ def test_a_flat_scan_has_a_window(values):
     assert drawing.grey(values.astype(np.float32), (low, high)).shape == values.shape
 
 
+@pytest.mark.parametrize("background, value, share", [(0, 1, 0.4), (0, 255, 0.001), (-1024, 40, 0.2), (1, 0, 0.7)])
+def test_a_mask_is_white_on_black(background, value, share):
+    mask = np.full((60, 70), background, np.float32)
+    mask.ravel()[: round(share * mask.size)] = value
+    drawn = drawing.grey(mask, drawing.window_of(mask))
+    assert set(drawn[mask == mask.max()]) == {255} and set(drawn[mask == mask.min()]) == {0}
+
+
 def test_a_checkerboard_takes_from_both_by_turns():
     first, second = np.full((70, 140), 10, np.uint8), np.full((70, 140), 200, np.uint8)
     board = drawing.checkerboard(first, second)
