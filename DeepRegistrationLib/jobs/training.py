@@ -233,10 +233,7 @@ class _Teller:
             "best": event.best,
             "score": seen.score,
             "numbers": dict(seen.numbers),
-            # Slicer shows volumes
-            "pictures": {
-                name: self._picture(name, image) for name, image in seen.pictures.items() if image.dimension == 3
-            },
+            "pictures": {name: self._picture(name, image) for name, image in seen.pictures.items()},
         }
         return Event("validation", stage=event.stage, data=plain(data))
 

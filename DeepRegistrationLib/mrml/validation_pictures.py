@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import slicer
 
-from ..core.errors import InputError
 from .kept import KeptAttributes, nodes_of
 from .places import vtk_matrix
 from .volumes import image_from, read_array
@@ -32,16 +31,16 @@ def picture_nodes(scene: slicer.vtkMRMLScene) -> dict[str, slicer.vtkMRMLScalarV
 def load_pictures(
     scene: slicer.vtkMRMLScene, files: Mapping[str, str]
 ) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
-    """Fill the volumes of the scene, which are made where they are not there yet; files: name, however it is written
-    ("Moved"), -> path. Raises InputError for a file that cannot be read; nothing has changed then.
+    """Fill the volumes of the scene, which are made where they are not there yet; a 2-D picture is one slice.
+
+    files  name, however it is written ("Moved"), -> path
+
+    Raises InputError for a file that cannot be read; nothing has changed then.
     """
     known = {name.lower(): path for name, path in files.items()}
     read = {name: read_array(Path(known[name])) for name in PICTURES if name in known}
     nodes = picture_nodes(scene)
-    shown = {name: value for name, value in read.items() if value[0].ndim == 3}
-    if read and not shown:
-        raise InputError("The pictures of the validation are not three-dimensional, so they are not shown.")
-    for name, (array, matrix) in shown.items():
+    for name, (array, matrix) in read.items():
         node = nodes.get(name)
         fresh = node is None
         if node is None:

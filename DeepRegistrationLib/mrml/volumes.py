@@ -174,7 +174,9 @@ def write_image(
 
 
 def read_array(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """((Z, Y, X[, C]) array, index -> world in RAS) of an image file. Raises InputError where it is damaged."""
+    """((Z, Y, X[, C]) array, index -> world in RAS) of an image file; a 2-D one is an axial slice at height 0, as thick
+    as its pixels are wide. Raises InputError where it is damaged.
+    """
     import SimpleITK as sitk
 
     try:
@@ -183,6 +185,8 @@ def read_array(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
         raise InputError(
             f"The image file {str(path)!r} is damaged or missing and cannot be read; run the alignment again."
         ) from error
+    if image.GetDimension() == 2:
+        image = sitk.JoinSeries(image, 0.0, image.GetSpacing()[0])
     matrix = np.eye(4)
     matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     matrix[:3, 3] = image.GetOrigin()

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import slicer
 import slicer.util
 
+from DeepRegistrationLib.mrml.validation_pictures import picture_nodes
 from gui.conftest import blobs
 from gui.helpers.user import User
 
@@ -28,7 +30,10 @@ class Training(User):
 
     def setting(self, name: str, value: Any) -> None:
         widget = self.panel.setup.form.controls[name].widget
-        self.pick(widget, value) if isinstance(value, str) else widget.setValue(value)
+        if isinstance(value, bool):
+            widget.setChecked(value)
+        else:
+            self.pick(widget, value) if isinstance(value, str) else widget.setValue(value)
 
     def start(self, steps: int = 30, **settings: Any) -> None:
         self.ui.stepsBox.setValue(steps)
@@ -164,6 +169,20 @@ def test_training_from_begin_to_model(training: Training, patients: list[Any], s
     assert (card["id"], card["title"], card["settings"]["segments"]) == ("our-livers", "Our livers", ["liver"])
     assert card["training"]["steps"] == 40 and "Smith" not in json.dumps(card)
     assert training.host.popups.opened == []
+
+
+def test_slices_of_a_validation_are_shown(training: Training, patients: list[Any], scene: Any) -> None:
+    from host import screenshot
+
+    ui = training.ui
+    training.start(4, slices=True)
+    training.wait()
+    training.pick(ui.overlayBox, "Fixed and moved in squares")
+    moved = picture_nodes(scene)["moved"]
+    assert moved.GetImageData().GetDimensions() == (12, 12, 1) and not ui.courseLabel.visible
+    seen = screenshot.view(slicer.app.layoutManager().sliceWidget("Red"))
+    assert len(np.unique(seen)) > 50, "noise in the view"
+    ui.restoreButton.click()
 
 
 def test_saved_model_is_a_method_and_a_start(

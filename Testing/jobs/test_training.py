@@ -116,3 +116,17 @@ def test_validations_come_with_their_pictures(tmp_path: Path) -> None:
     again = read_image(validation.data["pictures"]["fixed"])
     assert torch.equal(again.data, image.data) and again.grid == image.grid
     assert Path(validation.data["pictures"]["fixed"]).parent == tmp_path / "pictures"
+
+
+def test_pictures_may_be_slices(tmp_path: Path) -> None:
+    import torch
+
+    from DeepRegistrationLib.core.grid import Grid
+    from DeepRegistrationLib.core.image import Image
+    from DeepRegistrationLib.io import read_image
+
+    image = Image(torch.arange(20.0).reshape(1, 4, 5), Grid((5, 4), (2.0, 3.0), (1.0, -1.0)))
+    seen = ValidationEvent(4, 9, "All", Validation(-0.5, {"Dice": 0.5}, {"moved": image}), True)
+    (validation,) = told(tmp_path, seen)
+    again = read_image(validation.data["pictures"]["moved"])
+    assert torch.equal(again.data, image.data) and again.grid == image.grid

@@ -21,6 +21,7 @@ SIZE = 12
 class Settings:
     channels: Annotated[int, Range(1, 16), Title("Channels"), Help("Of the network.")] = 2
     pause: Annotated[float, Range(0, 5), Unit("s"), Title("Pause"), Help("After every step."), Advanced()] = 0.0
+    slices: Annotated[bool, Title("Slices"), Help("Whether its pictures are slices."), Advanced()] = False
     end: Annotated[
         str, Choice({"well": "Well", "killed": "Killed", "input": "Bad input"}), Title("End"), Advanced()
     ] = "well"
@@ -88,8 +89,11 @@ def trainee(settings: Settings, cases: Any) -> Any:
             batch = self.sample(torch.Generator().manual_seed(1), device)
             moved = warp(batch.moving, self.network(batch.fixed, batch.moving).displacement)
             error = float((moved - batch.fixed).square().mean())
-            grid = Grid((SIZE,) * 3, (4.0,) * 3)
+            d = 2 if settings.slices else 3
+            grid = Grid((SIZE,) * d, (4.0,) * d)
             pictures = {"fixed": batch.fixed, "moving": batch.moving, "moved": moved}
+            if settings.slices:
+                pictures = {name: values[:, :, SIZE // 2] for name, values in pictures.items()}
             images = {name: Image(values[0].cpu(), grid) for name, values in pictures.items()}
             return Validation(-error, {"Squared error": error}, images)
 
