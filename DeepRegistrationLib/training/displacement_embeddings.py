@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..core.grid import Grid
 from ..core.image import Image
 from ..core.sampling import sample_batch, sample_index
 from ..networks.catalogue import build
@@ -30,10 +29,10 @@ from ..networks.working import WorkingSettings
 from ..ops.displacement_space import PatchStatistics
 from ..ops.mind import mind_ssc
 from ..ops.pyramid import block_average
-from ..ops.warp import warp
 from .batch import Batch
 from .cases import Case, Role, TrainingCases
 from .deformed_scans import DeformedScans, FieldSettings
+from .measured import means, pictures
 from .recipe import Stage, Validation
 from .recipes.displacement_embeddings import EMBEDDING, Settings
 from .synthetic import SyntheticPairs, SyntheticSettings
@@ -112,23 +111,22 @@ class EmbeddingTraining:
         return {"surprise": torch.stack(parts).mean()}
 
     def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
-        numbers: dict[str, list[float]] = {}
-        pictures: dict[str, Image] = {}
+        rows: list[dict[str, float]] = []
+        shown: dict[str, Image] = {}
         for k in range(_PAIRS):
             tick()
             source = self.checked if self.embedding else self.narrow
             batch = source.sample(torch.Generator().manual_seed(_SEED + k), device)
             scans = torch.cat([batch.fixed, batch.moving])
             error = (self.net.features(scans) - mind_targets(scans)).square().mean().sqrt()
-            numbers.setdefault("Feature error", []).append(float(error))
+            rows.append({"Feature error": float(error)})
             tick()
             if self.embedding:
-                for name, value in self._measured(batch).items():
-                    numbers.setdefault(name, []).append(value)
+                rows.append(self._measured(batch))
                 if k == 0:
-                    pictures = self._pictures(batch)
-        means = {name: sum(values) / len(values) for name, values in numbers.items()}
-        return Validation(-means["TRE (mm)" if self.embedding else "Feature error"], means, pictures)
+                    shown = pictures(batch, self.net(batch.fixed, batch.moving).displacement)
+        numbers = means(rows)
+        return Validation(-numbers["TRE (mm)" if self.embedding else "Feature error"], numbers, shown)
 
     def card(self) -> Mapping[str, Any]:
         return {"network": self.said, "working": self.working.as_card()}
@@ -170,12 +168,6 @@ class EmbeddingTraining:
         off = (found - batch.displacement)[0].norm(dim=0)[where].mean() * batch.spacing[0]
         start = batch.displacement[0].norm(dim=0)[where].mean() * batch.spacing[0]
         return {"TRE (mm)": float(off), "TRE before (mm)": float(start)}
-
-    def _pictures(self, batch: Batch) -> dict[str, Image]:
-        grid = Grid(batch.fixed.shape[:1:-1], batch.spacing.tolist())
-        moved = warp(batch.moving, self.net(batch.fixed, batch.moving).displacement)
-        shown = {"Fixed": batch.fixed, "Moving": batch.moving, "Moved": moved}
-        return {name: Image(values[0].cpu(), grid) for name, values in shown.items()}
 
 
 def mind_targets(scans: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..core.grid import Grid
 from ..core.image import Image
 from ..losses.overlap import dice_distance
 from ..losses.regularity import diffusion
@@ -28,10 +27,10 @@ from ..losses.similarity_pyramid import similarity_pyramid
 from ..networks.catalogue import Prediction, build
 from ..networks.working import WorkingSettings
 from ..ops.warp import resized, warp
-from ..transforms.jacobian import determinant
 from .batch import Batch
 from .case_pairs import Augmentation, CasePairs, pairs_of
 from .cases import Case, Role, TrainingCases
+from .measured import dice, folding, means, pictures
 from .recipe import Stage, Validation
 from .recipes.lapirn import Part, Settings, parts
 from .synthetic.pairs import SyntheticPairs
@@ -106,19 +105,18 @@ class LapIRNTraining:
         return losses
 
     def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
-        numbers: dict[str, list[float]] = {}
-        pictures: dict[str, Image] = {}
+        rows: list[dict[str, float]] = []
+        shown: dict[str, Image] = {}
         for k, batch in enumerate(self._validation_batches(device)):
             tick()
             fixed, moving = self._halved(batch.fixed), self._halved(batch.moving)
             found: Prediction = self.network(fixed, moving, levels=self.part.level)
             displacement = resized(found.displacement, batch.fixed.shape[2:])
-            for name, value in _measured(batch, displacement).items():
-                numbers.setdefault(name, []).append(value)
+            rows.append(_measured(batch, displacement))
             if k == 0:
-                pictures = _pictures(batch, displacement)
-        means = {name: sum(values) / len(values) for name, values in numbers.items()}
-        return Validation(means["Dice" if "Dice" in means else "Local correlation"], means, pictures)
+                shown = pictures(batch, displacement)
+        numbers = means(rows)
+        return Validation(numbers["Dice" if "Dice" in numbers else "Local correlation"], numbers, shown)
 
     def card(self) -> Mapping[str, Any]:
         return {"network": self.said, "working": self.working.as_card(), "segments": self.segments}
@@ -177,29 +175,12 @@ def _measured(batch: Batch, displacement: torch.Tensor) -> dict[str, float]:
     """Dice before and after where there are segments, local correlation, and folding, of one pair."""
     numbers: dict[str, float] = {}
     if batch.fixed_labels is not None and batch.moving_labels is not None:
-        numbers["Dice"] = _dice(batch.fixed_labels, warp(batch.moving_labels, displacement))
-        numbers["Dice before"] = _dice(batch.fixed_labels, batch.moving_labels)
+        numbers["Dice"] = dice(batch.fixed_labels, warp(batch.moving_labels, displacement))
+        numbers["Dice before"] = dice(batch.fixed_labels, batch.moving_labels)
     unlike = similarity_pyramid(batch.fixed, warp(batch.moving, displacement), 1, batch.region)
     numbers["Local correlation"] = 1 - float(unlike)
     if batch.displacement is not None:
         error = (displacement - batch.displacement).square().sum(dim=1).sqrt().mean()
         numbers["Error (mm)"] = float(error * batch.spacing[0])
-    grid = Grid(displacement.shape[:1:-1])
-    inside = (slice(1, -1),) * grid.dimension
-    numbers["Folding (%)"] = 100 * float((determinant(displacement[0].cpu(), grid)[inside] <= 0).float().mean())
+    numbers["Folding (%)"] = folding(displacement)
     return numbers
-
-
-def _dice(fixed: torch.Tensor, moved: torch.Tensor) -> float:
-    """Mean over the segments that are in the fixed scan's part, of voxels that are theirs by more than half."""
-    a, b = (fixed > 0.5).flatten(2), (moved > 0.5).flatten(2)
-    total = a.sum(dim=2) + b.sum(dim=2)
-    dice = 2 * (a & b).sum(dim=2) / total.clamp(min=1)
-    return float(dice[a.any(dim=2)].mean()) if bool(a.any()) else 1.0
-
-
-def _pictures(batch: Batch, displacement: torch.Tensor) -> dict[str, Image]:
-    """Of a pair; names as a user reads them."""
-    grid = Grid(batch.fixed.shape[:1:-1], batch.spacing.tolist())
-    shown = {"Fixed": batch.fixed, "Moving": batch.moving, "Moved": warp(batch.moving, displacement)}
-    return {name: Image(values[0].cpu(), grid) for name, values in shown.items()}

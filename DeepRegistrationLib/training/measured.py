@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 
 from ..core.grid import Grid
@@ -43,6 +45,13 @@ def folding(displacement: torch.Tensor) -> float:
     grid = Grid(displacement.shape[:1:-1])
     inside = (slice(1, -1),) * grid.dimension
     return 100 * float((determinant(displacement[0].cpu(), grid)[inside] <= 0).float().mean())
+
+
+def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every number over the rows that have it; the names in the order in which they first come."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    several = {name: [row[name] for row in rows if name in row] for name in names}
+    return {name: sum(values) / len(values) for name, values in several.items()}
 
 
 def pictures(batch: Batch, displacement: torch.Tensor) -> dict[str, Image]:

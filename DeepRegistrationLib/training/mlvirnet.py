@@ -31,7 +31,7 @@ from ..ops.warp import warp
 from .batch import Batch
 from .case_pairs import Augmentation, CasePairs, pairs_of
 from .cases import Case, Role, TrainingCases
-from .measured import measured, pictures
+from .measured import means, measured, pictures
 from .recipe import Stage, Validation
 from .recipes.mlvirnet import Settings, stages
 from .synthetic.pairs import SyntheticPairs
@@ -99,19 +99,17 @@ class MlVirnetTraining:
         return losses
 
     def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
-        numbers: dict[str, list[float]] = {}
+        rows: list[dict[str, float]] = []
         shown: dict[str, Image] = {}
         for batch in self._validation_batches(device):
             tick()
             displacement = self.network(batch.fixed, batch.moving, batch.region).displacement
-            for name, value in measured(batch, displacement).items():
-                numbers.setdefault(name, []).append(value)
             edges = edge_distance(batch.fixed, warp(batch.moving, displacement), batch.moving, batch.region, 1.0)
-            numbers.setdefault("Edges alike (%)", []).append(100 * (1 - float(edges)))
+            rows.append({**measured(batch, displacement), "Edges alike (%)": 100 * (1 - float(edges))})
             shown = shown or pictures(batch, displacement)
-        means = {name: sum(values) / len(values) for name, values in numbers.items()}
-        score = -means["TRE (mm)"] if "TRE (mm)" in means else means["Edges alike (%)"]
-        return Validation(score, means, shown)
+        numbers = means(rows)
+        score = -numbers["TRE (mm)"] if "TRE (mm)" in numbers else numbers["Edges alike (%)"]
+        return Validation(score, numbers, shown)
 
     def card(self) -> Mapping[str, Any]:
         said = self.settings

@@ -36,7 +36,7 @@ from ..optim.correspondences import CorrespondenceSettings, find_correspondences
 from .batch import Batch
 from .case_pairs import Augmentation, CasePairs, pairs_of
 from .cases import Role, TrainingCases
-from .measured import measured, pictures
+from .measured import means, measured, pictures
 from .recipe import Stage, Validation
 from .recipes.voxelmorph_plus_plus import Settings
 from .synthetic.pairs import SyntheticPairs
@@ -128,18 +128,17 @@ class KeypointTraining:
         return losses
 
     def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
-        numbers: dict[str, list[float]] = {}
+        rows: list[dict[str, float]] = []
         shown: dict[str, Image] = {}
         for k, batch in enumerate(self._validation_batches(tick)):
             tick()
             batch = batch.to(device)
             found = self.network(batch.fixed, batch.moving, batch.region)
-            for name, value in measured(batch, found.displacement).items():
-                numbers.setdefault(name, []).append(value)
+            rows.append(measured(batch, found.displacement))
             if k == 0:
                 shown = pictures(batch, found.displacement)
-        means = {name: sum(values) / len(values) for name, values in numbers.items()}
-        return Validation(-means["TRE (mm)"], means, shown)
+        numbers = means(rows)
+        return Validation(-numbers["TRE (mm)"], numbers, shown)
 
     def card(self) -> Mapping[str, Any]:
         return {"network": self.said, "working": self.working.as_card()}
