@@ -26,6 +26,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ..core.progress import Tick, no_tick
+
 #: folded patches held at once while statistics are gathered
 _ROWS = 2000
 
@@ -40,16 +42,17 @@ class PatchStatistics:
         self._total = torch.zeros(counts[0], dtype=torch.float64, device=device)
         self._products = [torch.zeros(n, n, dtype=torch.float64, device=device) for n in counts]
 
-    def add(self, patches: torch.Tensor) -> None:
+    def add(self, patches: torch.Tensor, tick: Tick = no_tick) -> None:
         """patches (N, (2 r + 1)^d)."""
         for part in patches.detach().split(_ROWS):
+            tick()
             blocks = _blocks(folded(part, self.half_width, self.d), self.half_width, self.d)
             self._total += blocks[0].sum(dim=0)
             for product, block in zip(self._products, blocks, strict=True):
                 product += block.T @ block
             self.count += len(part)
 
-    def space(self, components: int) -> DisplacementSpace:
+    def space(self, components: int, tick: Tick = no_tick) -> DisplacementSpace:
         """The space of the `components` largest principal components. Raises ValueError before two patches were seen,
         or for more components than displacements."""
         if self.count < 2 or not 1 <= components <= (2 * self.half_width + 1) ** self.d:
@@ -58,6 +61,7 @@ class PatchStatistics:
         found: list[tuple[float, int, torch.Tensor]] = []
         whole = 0.0
         for number, product in enumerate(self._products):
+            tick()
             covariance = product / self.count
             if number == 0:  # nothing that is odd has a mean
                 covariance = covariance - torch.outer(mean, mean)

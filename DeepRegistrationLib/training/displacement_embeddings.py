@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from ..core.image import Image
+from ..core.progress import Tick
 from ..core.sampling import sample_batch, sample_index
 from ..networks.catalogue import build
 from ..networks.displacement_embeddings import STRIDE, DisplacementEmbeddings, centres
@@ -85,7 +86,7 @@ class EmbeddingTraining:
         for parameter in learning if self.embedding else self.net.features.parameters():
             parameter.requires_grad_(True)
 
-    def begin(self, stage: Stage) -> None:
+    def begin(self, stage: Stage, tick: Tick) -> None:
         """The components of the embedding, once the features are there."""
         if stage.name != EMBEDDING:
             return
@@ -94,9 +95,12 @@ class EmbeddingTraining:
         statistics = PatchStatistics(self.net.half_width, 3, device)
         with torch.no_grad():
             for _ in range(self.settings.pairs):
-                costs, _ = self._compared(self.wide.sample(generator, device))
-                statistics.add(costs)
-            self.net.learn_space(statistics.space(self.settings.components))
+                tick()
+                pair = self.wide.sample(generator, device)
+                tick()
+                costs, _ = self._compared(pair)
+                statistics.add(costs, tick)
+            self.net.learn_space(statistics.space(self.settings.components, tick))
 
     def sample(self, generator: torch.Generator, device: torch.device) -> Batch:
         return (self.wide if self.embedding else self.narrow).sample(generator, device)

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.image import Image
+from ..core.progress import Tick
 from ..losses.overlap import dice_distance
 from ..losses.regularity import diffusion
 from ..losses.similarity_pyramid import similarity_pyramid
@@ -77,7 +78,7 @@ class LapIRNTraining:
             learns = level == self.part.level or (level < self.part.level and not self.part.held)
             block.requires_grad_(learns)
 
-    def begin(self, stage: Stage) -> None:
+    def begin(self, stage: Stage, tick: Tick) -> None:
         """Nothing: the blocks of coarser levels are where they were."""
 
     def sample(self, generator: torch.Generator, device: torch.device) -> Batch:

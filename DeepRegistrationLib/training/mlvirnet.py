@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..core.image import Image
+from ..core.progress import Tick
 from ..losses.curvature import curvature
 from ..losses.mask_distance import mask_distance
 from ..losses.ngf import ngf_distance
@@ -69,7 +70,7 @@ class MlVirnetTraining:
     def enter(self, stage: Stage) -> None:
         self._levels.learn(self._level(stage))
 
-    def begin(self, stage: Stage) -> None:
+    def begin(self, stage: Stage, tick: Tick) -> None:
         level = self._level(stage)
         if level > 0 and self.settings.progressive:
             self._levels.start_from_coarser(level)

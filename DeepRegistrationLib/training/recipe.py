@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..core.image import Image
+    from ..core.progress import Tick
     from .batch import Batch
     from .cases import TrainingCases
 
@@ -50,9 +51,10 @@ class Trainee(Protocol):
         """Called when a stage begins, after `begin`, and again when a training is resumed within it: says which
         parameters learn (requires_grad)."""
 
-    def begin(self, stage: Stage) -> None:
+    def begin(self, stage: Stage, tick: Tick) -> None:
         """Called once, before the first step of a stage, and not when it is resumed: copies weights and the like.
 
+        `tick` now and then where it takes long; it raises to end it, and then the stage begins anew when resumed.
         A trained model that is tuned has been through all stages: it is in the last one, without this call.
         """
 
@@ -62,7 +64,7 @@ class Trainee(Protocol):
     def losses(self, batch: Batch, stage: Stage) -> Mapping[str, torch.Tensor]:
         """Scalars by name, weights included, each a mean over the batch's pairs; their sum is minimised."""
 
-    def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
+    def validate(self, device: torch.device, tick: Tick) -> Validation:
         """The same cases each time; the network is in evaluation mode and gradients are off. `tick` between cases."""
 
     def card(self) -> Mapping[str, Any]:

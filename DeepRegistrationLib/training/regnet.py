@@ -11,7 +11,7 @@ of 3 mm instead of 1 mm, so that patches see three times as far with as much wor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..core.image import Image
+from ..core.progress import Tick
 from ..networks.regnet import LARGE, RegNet, RegNetSettings
 from ..networks.working import WorkingSettings
 from .batch import Batch
@@ -60,7 +61,7 @@ class RegNetTraining:
     def enter(self, stage: Stage) -> None:
         self.network.requires_grad_(True)
 
-    def begin(self, stage: Stage) -> None:
+    def begin(self, stage: Stage, tick: Tick) -> None:
         pass
 
     def sample(self, generator: torch.Generator, device: torch.device) -> Batch:
@@ -69,7 +70,7 @@ class RegNetTraining:
     def losses(self, batch: Batch, stage: Stage) -> Mapping[str, torch.Tensor]:
         return {"mae": residual(self._regnet.block(batch.fixed, batch.moving), batch)}
 
-    def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
+    def validate(self, device: torch.device, tick: Tick) -> Validation:
         found, before = [], []
         shown: dict[str, Image] = {}
         if not self._validated:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +100,12 @@ class Trainer:
         """All steps, from the beginning or from `kept`; the network then has the best weights.
 
         Raises InputError for a checkpoint of another training, or where training fails; Cancelled after a checkpoint
-        was written.
+        was written, or before there is anything to keep.
         """
-        self._start(kept)
+        try:
+            self._start(kept)
+        except Cancelled:
+            raise Cancelled("The training was stopped before anything was learned.") from None
         self._clock = self._saved = time.monotonic()
         try:
             while True:
@@ -151,7 +154,7 @@ class Trainer:
 
     def _begin_stage(self) -> None:
         with seeded(self.team.device, self.plan.seed, "stage", self.state.stage):
-            self.trainee.begin(self._stage)
+            self.trainee.begin(self._stage, lambda: self._alive("preparing"))
         self._enter_stage()
 
     def _enter_stage(self) -> None:
@@ -163,14 +166,21 @@ class Trainer:
         self._losses = self.team.wrapped(_Losses(self.trainee))
 
     def _next_stage(self) -> bool:
-        """Goes on to the next stage, from the best weights of this one; False where there is none."""
+        """Goes on to the next stage, from the best weights of this one; False where there is none. A cancel within
+        leaves everything at the end of this one."""
         state = self.state
         if state.stage + 1 == len(self.plan.stages):
             return False
+        before, weights = replace(state), {k: v.clone() for k, v in self._network.state_dict().items()}
         self._load_best()
         state.stage, state.began = state.stage + 1, state.step
         state.score, state.best, state.stale = None, {}, 0
-        self._begin_stage()
+        try:
+            self._begin_stage()
+        except Cancelled:
+            self.state = before
+            self._network.load_state_dict(weights)
+            raise
         return True
 
     def _load_best(self) -> None:
@@ -241,15 +251,15 @@ class Trainer:
                 f"training has failed; take smaller steps (--learning-rate {self.plan.learning_rate / 10:g})."
             )
 
-    def _alive(self) -> None:
-        """Reports progress. Raises Cancelled at once where this process is alone, else in `_together`, with all."""
+    def _alive(self, doing: str = "") -> None:
+        """Reports progress, of a step where nothing else is done. Raises Cancelled at once where this process is alone,
+        else in `_together`, with all."""
         s = self.state
         if not self.team.first or self._cancelled:
             return
+        doing = doing or f"step {s.step + 1} of {s.ends[-1]}{self._told}"
         try:
-            self._progress.update(
-                s.step / max(1, s.ends[-1]), f"{self._stage.name}, step {s.step + 1} of {s.ends[-1]}{self._told}"
-            )
+            self._progress.update(s.step / max(1, s.ends[-1]), f"{self._stage.name}, {doing}")
         except Cancelled as cancelled:
             if self.team.world == 1:
                 raise

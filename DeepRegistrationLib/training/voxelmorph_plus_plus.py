@@ -26,6 +26,7 @@ from torch import nn
 
 from ..core.errors import InputError
 from ..core.image import Image
+from ..core.progress import Tick
 from ..losses.nonlocal_mind import nonlocal_mind, warped_mind
 from ..networks.voxelmorph_plus_plus import MULTIPLE, VoxelMorphPlusPlus
 from ..networks.working import WorkingSettings
@@ -88,7 +89,7 @@ class KeypointTraining:
     def enter(self, stage: Stage) -> None:
         """Everything learns."""
 
-    def begin(self, stage: Stage) -> None:
+    def begin(self, stage: Stage, tick: Tick) -> None:
         """Nothing."""
 
     def sample(self, generator: torch.Generator, device: torch.device) -> Batch:

@@ -5,7 +5,7 @@ RECIPE is not in training/recipes; tests list it under "blobs" (see conftest.py)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.core.image import Image
+from DeepRegistrationLib.core.progress import Tick
 from DeepRegistrationLib.core.spec import Choice, Help, Range
 from DeepRegistrationLib.networks.catalogue import Prediction
 from DeepRegistrationLib.ops.warp import index_grid, warp
@@ -62,7 +63,7 @@ class Blobs:
         self.begun: list[str] = []
         self.entered: list[str] = []
 
-    def begin(self, stage: Stage) -> None:
+    def begin(self, stage: Stage, tick: Tick) -> None:
         self.begun.append(stage.name)
 
     def enter(self, stage: Stage) -> None:
@@ -92,7 +93,7 @@ class Blobs:
             "shift": (u - truth).square().mean() * scale,
         }
 
-    def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
+    def validate(self, device: torch.device, tick: Tick) -> Validation:
         assert not self.network.training and not torch.is_grad_enabled()
         cases = []
         for k in range(4):

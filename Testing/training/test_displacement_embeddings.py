@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from DeepRegistrationLib.core.errors import Cancelled
 from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.core.image import Image
+from DeepRegistrationLib.core.progress import Progress, no_tick
 from DeepRegistrationLib.networks.catalogue import build
 from DeepRegistrationLib.ops.mind import mind_ssc
 from DeepRegistrationLib.training.cases import Case, TrainingCases
@@ -33,7 +36,7 @@ def test_stages_learn_their_own_weights() -> None:
     torch.manual_seed(0)
     training = EmbeddingTraining(SMALL, None)
     first, second = stages(SMALL)
-    training.begin(first)
+    training.begin(first, no_tick)
     training.enter(first)
     loss = training.losses(training.sample(torch.Generator().manual_seed(1), CPU), first)["features"]
     loss.backward()
@@ -41,7 +44,7 @@ def test_stages_learn_their_own_weights() -> None:
     assert training.net.log_diffusion.grad is None and not bool(training.net.basis.any())
 
     training.network.zero_grad()
-    training.begin(second)
+    training.begin(second, no_tick)
     training.enter(second)
     kept = training.net.space.basis.float().square().sum(dim=1)
     assert torch.allclose(kept, torch.ones(32), atol=0.01)
@@ -52,6 +55,16 @@ def test_stages_learn_their_own_weights() -> None:
     with torch.no_grad():
         found = training.validate(CPU, lambda: None)
     assert found.numbers["TRE before (mm)"] > 0 and set(found.pictures) == {"Fixed", "Moving", "Moved"}
+
+
+def test_the_embedding_can_be_cancelled_while_it_is_made() -> None:
+    training = EmbeddingTraining(SMALL, None)
+    training.enter(stages(SMALL)[1])
+    ticks: list[int] = []
+    training.begin(stages(SMALL)[1], lambda: ticks.append(1))
+    assert len(ticks) > 2 * SMALL.pairs
+    with pytest.raises(Cancelled):
+        training.begin(stages(SMALL)[1], Progress(cancelled=lambda: True).tick)
 
 
 def test_steps_bring_features_closer_to_mind() -> None:
@@ -73,7 +86,7 @@ def test_steps_bring_features_closer_to_mind() -> None:
 def test_learns_from_single_scans() -> None:
     training = EmbeddingTraining(SMALL, scans())
     for stage in stages(SMALL):
-        training.begin(stage)
+        training.begin(stage, no_tick)
         training.enter(stage)
         batch = training.sample(torch.Generator().manual_seed(2), CPU)
         assert batch.displacement is not None

@@ -10,6 +10,7 @@ import torch
 
 from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.core.image import Image, ImageKind
+from DeepRegistrationLib.core.progress import no_tick
 from DeepRegistrationLib.io.weights import load_weights
 from DeepRegistrationLib.networks.catalogue import build
 from DeepRegistrationLib.networks.working import WorkingSettings
@@ -35,16 +36,16 @@ def test_levels_share_the_steps_and_only_later_ones_are_started() -> None:
     assert coarse.share == fine.share and coarse.name != fine.name
     first, second = made.network.levels  # type: ignore[misc]
     apart = first.last.weight.clone(), second.last.weight.clone()
-    made.begin(coarse)
+    made.begin(coarse, no_tick)
     assert torch.equal(second.last.weight, apart[1]), "the coarsest level begins with random weights"
     made.enter(coarse)
     assert all(p.requires_grad for p in first.parameters()) and not any(p.requires_grad for p in second.parameters())
-    made.begin(fine)
+    made.begin(fine, no_tick)
     assert torch.equal(second.last.weight, apart[0])
     made.enter(fine)
     assert all(p.requires_grad for p in second.parameters()) and not any(p.requires_grad for p in first.parameters())
     other = trainee(progressive=False)
-    other.begin(fine)
+    other.begin(fine, no_tick)
     assert torch.equal(other.network.levels[1].last.weight, apart[1])  # type: ignore[index, union-attr]
 
 

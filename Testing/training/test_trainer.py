@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from DeepRegistrationLib.core.errors import Cancelled, DeviceMemoryError, InputError
-from DeepRegistrationLib.core.progress import Progress, ProgressReport
+from DeepRegistrationLib.core.progress import Progress, ProgressReport, Tick
 from DeepRegistrationLib.io.weights import load_weights, write_model
 from DeepRegistrationLib.training.cases import Role
+from DeepRegistrationLib.training.recipe import Stage
 from DeepRegistrationLib.training.request import LossEvent, MessageEvent, TrainingRequest, ValidationEvent
 from DeepRegistrationLib.training.run import run_training, save_trained
 from DeepRegistrationLib.training.run_log import LOSSES, read_log
@@ -143,6 +144,41 @@ def test_a_stage_begins_once_and_is_entered_again(blobs, tmp_path: Path) -> None
     run_training(ordered(tmp_path, resume=True))
     assert made[0].begun == made[0].entered == ["Head", "All"]
     assert made[1].begun == [] and made[1].entered == ["All"]
+
+
+class Shaken(Blobs):
+    """Its stages begin with noise on the weights, half of it before a chance to stop."""
+
+    def begin(self, stage: Stage, tick: Tick) -> None:
+        for _ in range(2):
+            for value in self.network.first.parameters():
+                value.data.add_(0.1 * torch.randn_like(value))
+            tick()
+        super().begin(stage, tick)
+
+
+class StopPreparing(Progress):
+    """Asks to stop while a stage begins."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self.within = f"{stage}, preparing"
+
+    def update(self, fraction: float, stage: str | None = None) -> None:
+        if stage == self.within:
+            raise Cancelled()
+
+
+def test_stopped_while_a_stage_begins_is_resumed_before_it(blobs, tmp_path: Path) -> None:
+    made: list[Shaken] = []
+    blobs(trainee=lambda s, c: made.append(Shaken(s, c)) or made[-1])
+    straight = run_training(ordered(tmp_path / "straight"))
+    with pytest.raises(Cancelled, match="after 4 of 10 steps"):
+        run_training(ordered(tmp_path / "halted"), StopPreparing("All"))
+    resumed = run_training(ordered(tmp_path / "halted", resume=True))
+    assert resumed.sha256 == straight.sha256 and made[2].begun == ["All"]
+    with pytest.raises(Cancelled, match="before anything was learned"):
+        run_training(ordered(tmp_path / "never"), StopPreparing("Head"))
 
 
 def test_a_finished_training_goes_on_for_longer(blobs, tmp_path: Path) -> None:
