@@ -312,6 +312,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/training/model_card.py
   DeepRegistrationLib/training/precision.py
   DeepRegistrationLib/training/recipe.py
+  DeepRegistrationLib/training/recipe_settings.py
   DeepRegistrationLib/training/recipes/__init__.py
   DeepRegistrationLib/training/recipes/displacement_embeddings.py
   DeepRegistrationLib/training/recipes/lapirn.py

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ...core.spec import Advanced, Help, Range, Title, Unit
 from ..recipe import Recipe, Stage
+from ..recipe_settings import HighestIntensity, Levels, LowestIntensity, Mirror, ProcessorHalf
 
 if TYPE_CHECKING:
     from ..cases import TrainingCases
@@ -25,18 +26,8 @@ class Settings:
         Title("Working resolution"),
         Help("Spacing of the isotropic grid the network works on; about twice that of the scans."),
     ] = 5.0
-    low: Annotated[
-        float | None,
-        Range(-100_000, 100_000),
-        Title("Lowest intensity"),
-        Help("What is darker counts as this; the darkest percentile of each scan where it is not set."),
-    ] = -500.0
-    high: Annotated[
-        float | None,
-        Range(-100_000, 100_000),
-        Title("Highest intensity"),
-        Help("What is brighter counts as this; the brightest percentile of each scan where it is not set."),
-    ] = 800.0
+    low: LowestIntensity = -500.0
+    high: HighestIntensity = 800.0
     size: Annotated[
         int,
         Range(16, 512, 8),
@@ -63,9 +54,7 @@ class Settings:
     diffeomorphic: Annotated[
         bool, Title("Never fold (diffeomorphic)"), Help("Learn velocities, whose flow cannot fold; slower.")
     ] = False
-    levels: Annotated[
-        int, Range(1, 4), Title("Levels"), Help("Resolutions, each half as fine as the next."), Advanced()
-    ] = 3
+    levels: Levels = 3
     channels: Annotated[
         int, Range(4, 64), Title("Channels"), Help("Of every layer; more learn more and take longer."), Advanced()
     ] = 16
@@ -84,15 +73,8 @@ class Settings:
         Help("Share of the samples that are turned, moved and stretched."),
         Advanced(),
     ] = 0.1
-    mirror: Annotated[
-        bool, Title("Mirror"), Help("Half of the samples are mirrored left to right."), Advanced()
-    ] = True
-    processor_half: Annotated[
-        bool,
-        Title("Half precision on the processor"),
-        Help("Learn in bfloat16 on the CPU: several times faster where the processor has instructions for it."),
-        Advanced(),
-    ] = False
+    mirror: Mirror = True
+    processor_half: ProcessorHalf = False
 
 
 #: share of the steps of a level that the coarser levels are held for, and of the levels themselves

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ...core.spec import Advanced, Help, Range, Title, Unit
 from ..recipe import Recipe
+from ..recipe_settings import HighestIntensity, LowestIntensity, WorkingSpacing
 
 if TYPE_CHECKING:
     from ..cases import TrainingCases
@@ -17,25 +18,9 @@ if TYPE_CHECKING:
 class Settings:
     """Defaults are those of the chest CT model."""
 
-    spacing: Annotated[
-        float,
-        Range(0.1, 20, 0.5),
-        Unit("mm"),
-        Title("Working resolution"),
-        Help("Spacing of the isotropic grid the network works on."),
-    ] = 3.0
-    low: Annotated[
-        float | None,
-        Range(-100_000, 100_000),
-        Title("Lowest intensity"),
-        Help("What is darker counts as this; the darkest percentile of each scan where it is not set."),
-    ] = -1000.0
-    high: Annotated[
-        float | None,
-        Range(-100_000, 100_000),
-        Title("Highest intensity"),
-        Help("What is brighter counts as this; the brightest percentile of each scan where it is not set."),
-    ] = 500.0
+    spacing: WorkingSpacing = 3.0
+    low: LowestIntensity = -1000.0
+    high: HighestIntensity = 500.0
     amplitude: Annotated[
         float,
         Range(0.5, 100, 1),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ...core.spec import Advanced, Choice, Help, Range, Title, Unit
 from ..recipe import Recipe
+from ..recipe_settings import HighestIntensity, LowestIntensity, Mirror, ProcessorHalf
 
 if TYPE_CHECKING:
     from ..cases import TrainingCases
@@ -31,18 +32,8 @@ class Settings:
         Title("Size of a sample"),
         Help("Edge of what each step looks at: the whole region; a multiple of 16."),
     ] = 48
-    low: Annotated[
-        float | None,
-        Range(-100_000, 100_000),
-        Title("Lowest intensity"),
-        Help("What is darker counts as this; the darkest percentile of each scan where it is not set."),
-    ] = -1100.0
-    high: Annotated[
-        float | None,
-        Range(-100_000, 100_000),
-        Title("Highest intensity"),
-        Help("What is brighter counts as this; the brightest percentile of each scan where it is not set."),
-    ] = 900.0
+    low: LowestIntensity = -1100.0
+    high: HighestIntensity = 900.0
     reach: Annotated[
         float,
         Range(0.05, 1, 0.05),
@@ -93,18 +84,11 @@ class Settings:
         Help("Of the features that keypoints are told apart by; the other layers in proportion."),
         Advanced(),
     ] = 64
-    mirror: Annotated[
-        bool, Title("Mirror"), Help("Half of the samples are mirrored left to right."), Advanced()
-    ] = True
+    mirror: Mirror = True
     slices: Annotated[
         bool, Title("Slices"), Help("Draw slices instead of volumes, to try things out quickly."), Advanced()
     ] = False
-    processor_half: Annotated[
-        bool,
-        Title("Half precision on the processor"),
-        Help("Learn in bfloat16 on the CPU: twice as fast where the processor has instructions for it."),
-        Advanced(),
-    ] = False
+    processor_half: ProcessorHalf = False
 
 
 def trainee(settings: Settings, cases: TrainingCases | None) -> Trainee:
