@@ -22,11 +22,11 @@ import torch
 
 from ..core.grid import Grid
 from ..core.image import Image
-from ..core.progress import Progress
+from ..core.progress import Progress, Tick, no_tick
 from ..ops.gradients import spatial_gradient
 from ..ops.kernels import GaussianKernel
 from .lbfgs import Minimum, minimise
-from .shooting import Course, Diverged, Geodesic, Tick, follow, no_tick, shoot
+from .shooting import Course, Diverged, Geodesic, follow, shoot
 
 #: numbers a voxel and step that a gradient keeps; measured
 _KEPT = 160

@@ -46,12 +46,12 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from ..core.grid import Grid
+from ..core.progress import Tick, no_tick
 from ..ops.gradients import spatial_gradient
 from ..ops.lattice import Lattice
 
 #: field (d, [Z,] Y, X) -> K field
 Kernel = Callable[[torch.Tensor], torch.Tensor]
-Tick = Callable[[], None]
 
 _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
@@ -59,10 +59,6 @@ _Made = TypeVar("_Made")
 
 class Diverged(ArithmeticError):
     """The momentum is so large that the steps fold the flow, or leave what numbers can hold."""
-
-
-def no_tick() -> None:
-    """Nothing to report."""
 
 
 @dataclass(frozen=True)
