@@ -45,12 +45,20 @@ def peak_bytes() -> int:
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 1 if sys.platform == "darwin" else 1024
+    # ru_maxrss of a started process begins at the size of the process that started it; VmHWM does not
+    return max(_status_bytes("VmHWM") or own * unit, child * unit)
+
+
+def resident_bytes() -> int:
+    """What this process holds now; 0 where the system does not say."""
+    return _status_bytes("VmRSS")
+
+
+def _status_bytes(name: str) -> int:
+    """A line of the kernel's account of this process; 0 where there is none."""
     status = Path("/proc/self/status")
-    if status.exists():
-        # ru_maxrss of a started process begins at the size of the process that started it; VmHWM does not
-        lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        own = int(lines[0].split()[1]) if lines else own
-    return max(own, child) * unit
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
 
 
 def cpu_seconds() -> float:

@@ -52,7 +52,7 @@ def cost(method: str, size: tuple[int, int, int], threads: int, device: str) -> 
         stages.append(report.stage)
 
     context = Context(choose_device(device), Progress(listen))
-    before = resident_bytes()
+    before = measure.resident_bytes()
     marks.append(time.perf_counter())
     stages.append("start")
     found: list[Any] = []
@@ -70,13 +70,6 @@ def cost(method: str, size: tuple[int, int, int], threads: int, device: str) -> 
         "reports": len(marks) - 2,
         "waits": {stage: wait for stage, wait in waits.items() if wait > _PROMPT},
     }
-
-
-def resident_bytes() -> int:
-    """What this process holds now; 0 where the system does not say."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
 
 
 def _in_its_own_process(method: str, size: str, args: argparse.Namespace) -> dict[str, Any]:
