@@ -35,9 +35,9 @@ class RecipeSettings:
 
 
 def offered_recipes() -> dict[str, Recipe]:
-    """The recipes whose models some method can use, by id; all of them where there is no such method yet."""
-    known, methods = recipes(), registry()
-    return {name: r for name, r in known.items() if r.architecture in methods} or known
+    """The recipes whose models some method can use, by id."""
+    methods = registry()
+    return {name: r for name, r in recipes().items() if r.architecture in methods}
 
 
 def known_recipe(recipe_id: str) -> Recipe | None:
