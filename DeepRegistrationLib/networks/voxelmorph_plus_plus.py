@@ -145,6 +145,9 @@ class VoxelMorphPlusPlus(nn.Module):
     smoothing  lambda of the thin plate, voxels
     """
 
+    #: what losses call instead of the whole: it learns in half precision where the whole would (training/precision.py)
+    learns_through = ("features", "displacements")
+
     lattice: torch.Tensor
     reach: torch.Tensor
 

@@ -14,7 +14,6 @@ mirrored left to right, and their pre-alignment is a little off; the ranges of t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -32,6 +31,7 @@ from .batch import Batch
 from .case_pairs import Augmentation, CasePairs, pairs_of
 from .cases import Case, Role, TrainingCases
 from .measured import dice, folding, means, pictures
+from .precision import on_processor
 from .recipe import Stage, Validation
 from .recipes.lapirn import Part, Settings, parts
 from .synthetic.pairs import SyntheticPairs
@@ -93,7 +93,7 @@ class LapIRNTraining:
             for v in (batch.fixed, batch.moving, batch.region, batch.fixed_labels, batch.moving_labels)
         )
         assert fixed is not None and moving is not None
-        with self._precision(fixed.device):
+        with on_processor(self.settings.processor_half, fixed.device):
             found: Prediction = self.network(fixed, moving, levels=level)
         overlap = fixed_labels is not None and moving_labels is not None and self.settings.overlap_weight > 0
         both = torch.cat([moving, moving_labels], dim=1) if overlap and moving_labels is not None else moving
@@ -130,10 +130,6 @@ class LapIRNTraining:
         for _ in range(self.settings.levels - self.part.level):
             values = pool(values, 2)
         return values
-
-    def _precision(self, device: torch.device) -> AbstractContextManager[object]:
-        half = self.settings.processor_half and device.type == "cpu"
-        return torch.autocast("cpu", torch.bfloat16) if half else nullcontext()
 
     def _size(self) -> tuple[int, ...]:
         return (self.settings.size,) * (self.dimension - 1) + (self.settings.length,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -26,19 +27,32 @@ def scaler_for(dtype: torch.dtype | None) -> torch.amp.GradScaler:
 
 
 def learn_in(network: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
-    """Makes `network(...)` work in `dtype` while the network is in training mode; what it gives is float32."""
+    """Makes `network(...)` work in `dtype` while the network is in training mode; what it gives is float32.
+
+    So do the methods whose names the network has in `learns_through`: those that losses call instead.
+    """
     if dtype is None:
         return
-    whole: Callable[..., Any] = network.forward
+    for name in ("forward", *getattr(network, "learns_through", ())):
+        setattr(network, name, _narrowed(getattr(network, name), network, device, dtype))
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
+
+def _narrowed(
+    work: Callable[..., Any], network: nn.Module, device: torch.device, dtype: torch.dtype
+) -> Callable[..., Any]:
+    def narrowed(*args: Any, **kwargs: Any) -> Any:
         if not network.training:
-            return whole(*args, **kwargs)
+            return work(*args, **kwargs)
         with torch.autocast(device.type, dtype):
-            result = whole(*args, **kwargs)
+            result = work(*args, **kwargs)
         return widened(result)
 
-    network.forward = forward  # type: ignore[method-assign]
+    return narrowed
+
+
+def on_processor(half: bool, device: torch.device) -> AbstractContextManager[object]:
+    """Within it the CPU works in bfloat16 where `half` is chosen; other devices as `learn_in` has made the network."""
+    return torch.autocast("cpu", torch.bfloat16) if half and device.type == "cpu" else nullcontext()
 
 
 def widened(value: Any) -> Any:

@@ -16,7 +16,6 @@ already.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +37,7 @@ from .batch import Batch
 from .case_pairs import Augmentation, CasePairs, pairs_of
 from .cases import Role, TrainingCases
 from .measured import means, measured, pictures
+from .precision import on_processor
 from .recipe import Stage, Validation
 from .recipes.voxelmorph_plus_plus import Settings
 from .synthetic.pairs import SyntheticPairs
@@ -110,7 +110,7 @@ class KeypointTraining:
     def losses(self, batch: Batch, stage: Stage) -> Mapping[str, torch.Tensor]:
         said, points = self.settings, batch.fixed_points
         assert points is not None and batch.moving_points is not None
-        with self._precision(batch.fixed.device):
+        with on_processor(said.processor_half, batch.fixed.device):
             features = self._net.features(batch.fixed, batch.moving)
             u, heat = self._net.displacements(self._net.at(features, points))
         losses: dict[str, torch.Tensor] = {}
@@ -178,10 +178,6 @@ class KeypointTraining:
                     tick()
                     self._validated.append(match(self.validation.pair(fixed, moving), self.settings))
         return self._validated
-
-    def _precision(self, device: torch.device) -> AbstractContextManager[object]:
-        half = self.settings.processor_half if device.type == "cpu" else device.type == "cuda"
-        return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
 
 
 def network_settings(settings: Settings, dimension: int = 3) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from DeepRegistrationLib.core.errors import InputError
 from DeepRegistrationLib.io.weights import write_tensors
 from DeepRegistrationLib.training import checkpoint
 from DeepRegistrationLib.training.checkpoint import State
-from DeepRegistrationLib.training.precision import half_type, learn_in, scaler_for, widened
+from DeepRegistrationLib.training.precision import half_type, learn_in, on_processor, scaler_for, widened
 from DeepRegistrationLib.training.recipe import Stage, Validation
 from DeepRegistrationLib.training.request import LossEvent, ValidationEvent
 from DeepRegistrationLib.training.run_log import LOSSES, RunLog, read_log, shortened
@@ -148,6 +148,14 @@ def test_half_precision_is_for_graphics_cards_alone() -> None:
     before = network.forward
     learn_in(network, torch.device("cpu"), None)
     assert network.forward == before
+
+
+def test_a_processor_works_in_halves_where_that_is_chosen() -> None:
+    network, x = nn.Linear(2, 2), torch.ones(1, 2)
+    chosen = [(True, "cpu"), (False, "cpu"), (True, "cuda")]
+    for (half, device), wanted in zip(chosen, (torch.bfloat16, torch.float32, torch.float32), strict=True):
+        with on_processor(half, torch.device(device)):
+            assert network(x).dtype == wanted
 
 
 def test_a_network_learns_in_halves_and_is_used_in_full() -> None:

@@ -10,7 +10,9 @@ import torch
 
 from DeepRegistrationLib.core.errors import InputError
 from DeepRegistrationLib.core.sampling import sample_batch
+from DeepRegistrationLib.networks.voxelmorph_plus_plus import VoxelMorphPlusPlus
 from DeepRegistrationLib.training.batch import Batch
+from DeepRegistrationLib.training.precision import learn_in
 from DeepRegistrationLib.training.recipe import Stage
 from DeepRegistrationLib.training.recipes import find_recipe
 from DeepRegistrationLib.training.recipes.voxelmorph_plus_plus import Settings
@@ -84,6 +86,24 @@ def test_every_variant_learns(heat_map: bool, learn_from: str) -> None:
         adam.step()
         values.append(total.item())
     assert values[-1] < 0.97 * values[0]
+
+
+@pytest.mark.parametrize("half", [None, torch.bfloat16])
+def test_it_learns_in_the_precision_of_the_trainer(half: torch.dtype | None) -> None:
+    """Though its losses do not call the network as a whole."""
+    trainee, seen = _trainee(learn_from="both", pairs=1), []
+    network = trainee.network
+    assert isinstance(network, VoxelMorphPlusPlus)
+    for part in (network.backbone.down[0], network.head):
+        part.register_forward_hook(lambda module, given, found: seen.append(found.dtype))
+    learn_in(network, torch.device("cpu"), half)
+    losses = trainee.losses(trainee.sample(torch.Generator().manual_seed(0), torch.device("cpu")), Stage("Training"))
+    assert seen == [half or torch.float32] * 2
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+    network.eval()
+    with torch.no_grad():
+        network.features(torch.zeros(1, 1, 48, 48), torch.zeros(1, 1, 48, 48))
+    assert seen[-1] == torch.float32
 
 
 def test_a_training_gives_a_model(tmp_path: Path) -> None:
