@@ -9,6 +9,8 @@ with `SimpleITK.Resample` voxel by voxel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -23,6 +25,12 @@ _WORTH_SHARING = 4096
 def precise(device: torch.device) -> torch.dtype:
     """The type for coordinates: float64, but float32 on Apple's mps, which has no other."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def crossings(positions: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The points of a lattice from its positions along each axis, ([z,] y, x) -> ([Z,] Y, X, d) with components
+    x, y[, z]."""
+    return torch.stack(torch.meshgrid(*positions, indexing="ij")[::-1], dim=-1)
 
 
 def sample_index(

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..core.sampling import sample_batch
+from ..core.sampling import crossings, sample_batch
 from ..ops.foerstner import foerstner_keypoints
 from ..ops.thin_plate import extrapolated
 from .catalogue import Prediction
@@ -175,7 +175,7 @@ class VoxelMorphPlusPlus(nn.Module):
         )
         self.register_buffer("reach", torch.tensor([float(r) for r in reach]), persistent=False)
         steps = torch.linspace(-1, 1, CELLS)
-        lattice = torch.stack(torch.meshgrid(*[steps] * dimension, indexing="ij")[::-1], dim=-1)
+        lattice = crossings([steps] * dimension)
         self.register_buffer("lattice", lattice.reshape(-1, dimension) * self.reach, persistent=False)
 
     def features(self, fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.progress import Tick, no_tick
+from ..core.sampling import crossings
 from .box import box_mean
 
 _SMOOTHED_AT_ONCE = 27
@@ -17,7 +18,7 @@ _SMOOTHED_AT_ONCE = 27
 def displacement_window(half_width: int, d: int, device: torch.device | str = "cpu") -> torch.Tensor:
     """(K, d) whole-cell displacements of the window, K = (2 half_width + 1)^d, components x, y[, z]."""
     axis = torch.arange(-half_width, half_width + 1, device=device, dtype=torch.float32)
-    return torch.stack(torch.meshgrid(*[axis] * d, indexing="ij")[::-1], dim=-1).reshape(-1, d)
+    return crossings([axis] * d).reshape(-1, d)
 
 
 def cost_volume(

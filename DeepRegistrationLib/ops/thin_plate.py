@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
+from ..core.sampling import crossings
 from .splines import evaluate
 
 #: kernel values held at once
@@ -107,7 +108,7 @@ class ThinPlate:
         """
         device = self.centres.device
         nodes = [_nodes(int(n), step, device) for n in shape]
-        values = self(torch.stack(torch.meshgrid(*nodes, indexing="ij")[::-1], dim=-1)).movedim(-1, 0)
+        values = self(crossings(nodes)).movedim(-1, 0)
         if all(len(p) == n for p, n in zip(nodes, shape, strict=True)):
             return values
         carry = [_cubic(p, int(n)) for p, n in zip(nodes, shape, strict=True)]

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import torch
 
-from ..core.sampling import sample_batch
+from ..core.sampling import crossings, sample_batch
 
 
 def index_grid(shape: torch.Size | tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
     """Index coordinates of the voxels of a grid of `shape` ([Z,] Y, X) -> ([Z,] Y, X, d), components x, y[, z]."""
-    axes = [torch.arange(n, device=like.device, dtype=torch.float32) for n in shape]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
+    return crossings([torch.arange(n, device=like.device, dtype=torch.float32) for n in shape])
 
 
 def warp(data: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:

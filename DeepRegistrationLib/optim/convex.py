@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import torch
 
 from ..core.progress import Tick, no_tick
-from ..core.sampling import sample_index
+from ..core.sampling import crossings, sample_index
 from ..ops.box import box_mean
 from ..ops.correlation import cost_volume, displacement_window
 
@@ -86,5 +86,4 @@ def symmetrise(
 
 def _pulled(field: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
     axes = [torch.arange(n, device=field.device, dtype=field.dtype) for n in field.shape[1:]]
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
-    return sample_index(field, points + torch.movedim(by, 0, -1), outside=None)
+    return sample_index(field, crossings(axes) + torch.movedim(by, 0, -1), outside=None)

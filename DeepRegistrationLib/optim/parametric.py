@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ..core.sampling import sample_index
+from ..core.sampling import crossings, sample_index
 from ..ops import splines
 
 Positions = Sequence[torch.Tensor]
@@ -72,7 +72,7 @@ class FlowField:
         self._spacing = [(n - 1) / max(c - 1, 1) or 1.0 for n, c in zip(self.shape, counts, strict=True)]
         axes = [torch.arange(c, device=device) * s for c, s in zip(counts, self._spacing, strict=True)]
         nodes = [torch.arange(c, device=device, dtype=torch.float32) for c in counts]
-        index = torch.stack(torch.meshgrid(*nodes, indexing="ij")[::-1], dim=-1)
+        index = crossings(nodes)
         scale = torch.tensor(self._spacing[::-1], device=device)
         self._scale = scale
         u = velocity.lattice(axes) / 2**steps

@@ -26,6 +26,7 @@ import torch
 
 from ..core.grid import Grid
 from ..core.progress import Progress
+from ..core.sampling import crossings
 from ..core.transform import Transform
 from ..ops import splines
 from ..ops.box import box_maximum
@@ -148,7 +149,7 @@ def dense_transform(
     progress = progress or Progress()
     d, device = grid.dimension, found.source.device
     positions, lattice = _lattice(grid)
-    points = _crossings(positions, grid, device)
+    points = _world_crossings(positions, grid, device)
     places = points if initial is None else initial.apply(points)
     v = segment_displacement(points, places, found, kernel, surfaces, progress.part(0.0, 0.8))
     linear = Affine.identity(d) if initial is None else initial
@@ -186,9 +187,9 @@ def _lattice(grid: Grid) -> tuple[list[torch.Tensor], Grid]:
     return positions, Grid(size, step, grid.origin, grid.direction)
 
 
-def _crossings(positions: list[torch.Tensor], grid: Grid, device: torch.device) -> torch.Tensor:
+def _world_crossings(positions: list[torch.Tensor], grid: Grid, device: torch.device) -> torch.Tensor:
     """(P, d) LPS mm of the lattice's nodes, x running fastest; float64."""
-    index = torch.stack(torch.meshgrid(*positions, indexing="ij")[::-1], dim=-1).reshape(-1, grid.dimension)
+    index = crossings(positions).reshape(-1, grid.dimension)
     return torch.as_tensor(grid.world_from_index(index.numpy()), device=device)
 
 

@@ -27,7 +27,7 @@ from ..core.grid import Grid
 from ..core.image import Image
 from ..core.problem import RegistrationProblem
 from ..core.progress import Progress
-from ..core.sampling import sample_index
+from ..core.sampling import crossings, sample_index
 from ..core.transform import Transform
 from ..io.weights import read_tensors, write_tensors
 from ..networks.feature_fusion import FeatureFusion
@@ -180,7 +180,7 @@ def _pair_loss(
         training.coupling, training.sharpness, margin=True,
     )  # fmt: skip
     axes = [torch.arange(f, f + n, device=field.device, dtype=field.dtype) for f, n in zip(start, size, strict=True)]
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1) + torch.movedim(field, 0, -1)
+    points = crossings(axes) + torch.movedim(field, 0, -1)
     there = sample_index(torch.cat([_with_background(moving.truth), moving.known[None]]), points, outside=None)
     trust = fixed.known[here] * there[-1].detach()
     error = (_with_background(fixed.truth)[(slice(None), *here)] - there[:-1]).square()

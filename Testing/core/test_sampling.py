@@ -8,7 +8,16 @@ import torch
 
 from core.grids import GRIDS, noise, some_points, wavy
 from DeepRegistrationLib.core import sampling
-from DeepRegistrationLib.core.sampling import sample_displaced, sample_index
+from DeepRegistrationLib.core.sampling import crossings, sample_displaced, sample_index
+
+
+def test_crossings_have_x_last_in_shape_and_first_in_components():
+    points = crossings([torch.tensor([0.0, 1.0]), torch.tensor([10.0, 20.0, 30.0]), torch.tensor([5.0])])
+    assert points.shape == (2, 3, 1, 3)
+    assert points[1, 2, 0].tolist() == [5.0, 30.0, 1.0]
+    plane = GRIDS["flat plain"]
+    axes = [torch.arange(n, dtype=torch.float32) for n in plane.shape]
+    assert torch.equal(crossings(axes), plane.index_points())
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 5), (2, 3, 4, 5)])
