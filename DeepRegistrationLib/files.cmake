@@ -273,6 +273,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/optim/segment_model.py
   DeepRegistrationLib/optim/shift_search.py
   DeepRegistrationLib/optim/shooting.py
+  DeepRegistrationLib/optim/shooting_memory.py
   DeepRegistrationLib/optim/soft_assignment.py
   DeepRegistrationLib/optim/soft_convex.py
   DeepRegistrationLib/optim/spline_transform.py
