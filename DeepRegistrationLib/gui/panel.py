@@ -29,7 +29,7 @@ from .module_widget import Panel
 from .numbers import fill_table, result_rows, time_left
 from .readiness import mark_unused, reason_against, sentence
 from .start import SegmentNames, input_nodes
-from .torch_setup import install_torch, torch_is_installed
+from .torch_setup import offer_torch, torch_is_installed
 from .watch import JobWatch
 
 
@@ -279,12 +279,7 @@ class AlignPanel(Panel):
             restore_moving(result.transform)
 
     def _install_torch(self) -> None:
-        try:
-            installed = install_torch()
-        except DeepRegistrationError as error:
-            self._say(str(error), log=False)
-        else:
-            self._say("" if installed else _("PyTorch was not installed."), log=False)
+        self._say(offer_torch(), log=False)
         self.refresh()
 
     # ------------------------------------------------------------------ what is shown

@@ -16,6 +16,14 @@ def torch_is_installed() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
+def offer_torch() -> str:
+    """`install_torch` with its outcome in words for the user; "" where PyTorch is there now."""
+    try:
+        return "" if install_torch() else _("PyTorch was not installed.")
+    except DeepRegistrationError as error:
+        return str(error)
+
+
 def install_torch() -> bool:
     """Ask the user, then install PyTorch through the PyTorch extension; False where the user declined.
 

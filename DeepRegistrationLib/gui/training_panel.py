@@ -30,7 +30,7 @@ from .numbers import time_left
 from .ready import ready
 from .scene_watch import SceneWatch
 from .setup_section import SetupSection
-from .torch_setup import install_torch, torch_is_installed
+from .torch_setup import offer_torch, torch_is_installed
 from .training_run import TrainingRun
 
 
@@ -305,12 +305,7 @@ class TrainingPanel(Panel):
         self.refresh()
 
     def _install_torch(self) -> None:
-        try:
-            installed = install_torch()
-        except DeepRegistrationError as error:
-            self._say(str(error), log=False)
-        else:
-            self._say("" if installed else _("PyTorch was not installed."), log=False)
+        self._say(offer_torch(), log=False)
         self.refresh()
 
     # ------------------------------------------------------------------ what is shown

@@ -65,19 +65,27 @@ def load_network(model: Model) -> nn.Module:
     """
     import torch
 
-    from ..io.weights import load_weights
     from ..networks.catalogue import build
 
     with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and then replaced
         network = build(model.architecture, model.settings.get("network", {}))
+    fitting = f"the architecture {model.architecture} as its card describes it; copy the model's folder again."
+    put_weights(network, model, fitting)
+    return network.float().eval().requires_grad_(False)
+
+
+def put_weights(network: nn.Module, model: Model, fitting: str) -> None:
+    """The model's weights into the network.
+
+    fitting  end of the sentence for weights that are not the network's: what they "do not fit", and what to do
+    Raises InputError with it, or where the file is not that of the card.
+    """
+    from ..io.weights import load_weights
+
     try:
         network.load_state_dict(load_weights(model))
     except RuntimeError:  # names or shapes that are not the network's
-        raise InputError(
-            f"The weights of the model {model.id!r} do not fit the architecture {model.architecture} as its card "
-            "describes it; copy the model's folder again."
-        ) from None
-    return network.float().eval().requires_grad_(False)
+        raise InputError(f"The weights of the model {model.id!r} do not fit {fitting}") from None
 
 
 def working_settings(model: Model) -> WorkingSettings:

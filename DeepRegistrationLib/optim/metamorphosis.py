@@ -27,11 +27,8 @@ from ..ops.gradients import spatial_gradient
 from ..ops.kernels import GaussianKernel
 from .lbfgs import Minimum, minimise
 from .shooting import Course, Diverged, Geodesic, follow, shoot
+from .shooting_memory import AFFORDABLE, kept_bytes
 
-#: numbers a voxel and step that a gradient keeps; measured
-_KEPT = 160
-#: above so many bytes the steps are taken again instead of kept
-_AFFORDABLE = 2_500_000_000
 #: share of the typical squared edge added to the scaling, so that flat regions are not blown up
 _FLOOR = 0.1
 #: iterations of the way from level to level, and what stands for "small" there
@@ -117,7 +114,7 @@ class MomentumProblem:
         self.level, self.settings = level, settings
         device = level.source.device
         amplitudes = [w**2 / len(settings.kernel_widths) for w in settings.kernel_widths]
-        kept = 4 * _KEPT * level.grid.voxels * settings.steps * level.grid.dimension / 3
+        kept = kept_bytes(level.grid.voxels, settings.steps, level.grid.dimension)
         self.geodesic = Geodesic(
             level.grid,
             GaussianKernel(level.grid, settings.kernel_widths, amplitudes, device),
@@ -125,7 +122,7 @@ class MomentumProblem:
             settings.gain,
             level.masks,
             tick,
-            save_memory=kept > _AFFORDABLE,
+            save_memory=kept > AFFORDABLE,
         )
         self.image_gradient = spatial_gradient(level.source[None], level.grid.spacing)[:, 0]
 

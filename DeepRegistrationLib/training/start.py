@@ -11,7 +11,8 @@ from torch import nn
 
 from ..core.errors import InputError
 from ..io.model_cards import CARD, Model, find_models, read_model
-from ..io.weights import load_weights, read_tensors
+from ..io.weights import read_tensors
+from ..methods.network_models import put_weights
 from .recipe import Recipe
 
 
@@ -56,10 +57,4 @@ def settings_of(model: Model, recipe: Recipe) -> dict[str, Any]:
 
 def load_start(network: nn.Module, model: Model) -> None:
     """Raises InputError where the file is not that of the card, or holds the weights of another network."""
-    try:
-        network.load_state_dict(load_weights(model))
-    except RuntimeError:  # names or shapes that are not the network's
-        raise InputError(
-            f"The weights of the model {model.id!r} do not fit the network that these settings give; "
-            "use the settings it was trained with."
-        ) from None
+    put_weights(network, model, "the network that these settings give; use the settings it was trained with.")

@@ -33,6 +33,7 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated
 
 from ...core.spec import Advanced, Capability, Choice, Help, MethodSpec, Need, Preset, Range, Title, Unit
+from ...optim.shooting_memory import AFFORDABLE, kept_bytes
 from ..initialisation import INITIALISATIONS
 from ..intensity_window import HighestIntensity, LowestIntensity, chosen_window
 
@@ -78,8 +79,6 @@ _LESIONS = Choice(
 _WIDTHS_ACROSS = 10
 #: without a chosen spacing, voxels are at least this part of the kernel width, by number of axes
 _VOXELS_A_WIDTH = {2: 8.0, 3: 3.5}
-#: numbers a working voxel and step that the gradient keeps, by number of axes
-_KEPT = {2: 95, 3: 160}
 #: kernel widths that the working grid is larger than the field of view on every side
 _MARGIN = 0.7
 
@@ -290,7 +289,7 @@ def memory(size: tuple[int, ...], parameters: Parameters) -> int:
         working = min(voxels, 100**3)
     else:
         working = min(voxels, round((_WIDTHS_ACROSS + 2 * _MARGIN) * _VOXELS_A_WIDTH[d]) ** d)
-    kept = min(4 * _KEPT[d] * working * parameters.steps, 2_500_000_000) + 4 * working * (12 * parameters.steps + 150)
+    kept = min(kept_bytes(working, parameters.steps, d), AFFORDABLE) + 4 * working * (12 * parameters.steps + 150)
     pictures = 4 * voxels * (2 * parameters.pictures + 8)
     return int(kept + pictures) + 200_000_000
 
