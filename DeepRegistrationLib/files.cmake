@@ -127,9 +127,11 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/methods/learned/__init__.py
   DeepRegistrationLib/methods/learned/lapirn.py
   DeepRegistrationLib/methods/memory.py
+  DeepRegistrationLib/methods/network_answer.py
   DeepRegistrationLib/methods/network_inference.py
   DeepRegistrationLib/methods/network_models.py
   DeepRegistrationLib/methods/network_parameters.py
+  DeepRegistrationLib/methods/network_start.py
   DeepRegistrationLib/methods/peak_memory.py
   DeepRegistrationLib/methods/pipeline.py
   DeepRegistrationLib/methods/published_models.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, make_dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..core.spec import Choice, Help, Title
 from .initialisation import INITIALISATIONS
@@ -26,7 +26,12 @@ from .refinement_parameters import (
     StepLength,
     WithInverse,
     WorkingSpacing,
+    automatic_dilation,
 )
+
+if TYPE_CHECKING:
+    from ..core.grid import Grid
+    from ..optim.convex_adam import RefinementSettings
 
 _MODEL_HELP = "The trained weights; the automatic choice is the model that comes with the method."
 
@@ -49,7 +54,7 @@ class NetworkParameters:
         Title("Stay near the network's answer"),
         Help(
             "Smoothness weighs what the refinement adds, not the whole deformation: better for scans of the kind the "
-            "model was trained for. Not together with 'never fold'."
+            "model was trained for. An answer that is worse than none is not kept. Not together with 'never fold'."
         ),
     ] = False
     spacing: WorkingSpacing = None
@@ -99,3 +104,15 @@ def _redeclared(declaration: type, models: Choice, defaults: Mapping[str, Any]) 
     made = make_dataclass("Parameters", changed, bases=(declaration,), frozen=True)
     made.__doc__ = declaration.__doc__
     return made
+
+
+def refinement_settings(parameters: NetworkParameters, grid: Grid, seed: int) -> RefinementSettings:
+    """Those of the instance optimisation on its working grid."""
+    from ..optim.convex_adam import FLOW_SMOOTHNESS, RefinementSettings
+
+    values = {f.name: getattr(parameters, f.name) for f in fields(RefinementSettings) if f.name != "seed"}
+    if parameters.mind_dilation is None:
+        values["mind_dilation"] = automatic_dilation(min(grid.spacing))
+    if parameters.diffeomorphic:
+        values["smoothness"] *= FLOW_SMOOTHNESS
+    return RefinementSettings(**values, seed=seed)

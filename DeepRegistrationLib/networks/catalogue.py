@@ -6,12 +6,14 @@ A network maps a pair on one grid to a `Prediction`; it knows voxels, not millim
 
     fixed, moving  (B, 1, [Z,] Y, X) float32, intensities as the card's `working` settings make them
     region         (B, 1, [Z,] Y, X) 0..1, where the fixed scan matters, or None
+
+Who runs a network hears of it after each layer; one that takes long besides its layers is a `TickingNetwork`.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +21,7 @@ import torch
 from torch import nn
 
 from ..core.errors import InputError
+from ..core.progress import Tick, no_tick
 
 #: architecture -> file of this folder with `build(settings: Mapping) -> nn.Module`
 FILES: Mapping[str, str] = {
@@ -30,16 +33,37 @@ FILES: Mapping[str, str] = {
 }
 
 
+class TickingNetwork(nn.Module):
+    """Calls `tick`, which who runs it may set, now and then where its forward takes long besides its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tick: Tick = no_tick
+
+
+@dataclass(frozen=True)
+class Correspondences:
+    """Points of one pair that a network matched, before it made a dense displacement of them.
+
+    fixed, moving  (N, d) voxel coordinates x, y[, z] of the input grid; row i of both is the same place of the body
+    """
+
+    fixed: torch.Tensor
+    moving: torch.Tensor
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """displacement  (B, d, [Z,] Y, X) voxels of the input grid, components x, y[, z]
-    velocity      the stationary velocity whose flow the displacement is, in the same units, where there is one
-    details       what the losses of its recipe look at besides: levels, heat maps ...
+    """displacement     (B, d, [Z,] Y, X) voxels of the input grid, components x, y[, z]
+    velocity         the stationary velocity whose flow the displacement is, in the same units, where there is one
+    details          what the losses of its recipe look at besides: levels, heat maps ...
+    correspondences  for each pair the points (perhaps none) that the network matched; empty for one that matches none
     """
 
     displacement: torch.Tensor
     velocity: torch.Tensor | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    correspondences: Sequence[Correspondences] = ()
 
 
 def build(architecture: str, settings: Mapping[str, Any]) -> nn.Module:

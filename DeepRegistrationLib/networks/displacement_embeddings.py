@@ -23,12 +23,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..core.progress import Tick, no_tick
 from ..ops.correlation import displacement_window
 from ..ops.displacement_space import DisplacementSpace, block_size
 from ..ops.foerstner import foerstner_keypoints
 from ..ops.graph_laplacian import diffused, neighbour_graph
 from ..ops.thin_plate import extrapolated
-from .catalogue import Prediction
+from .catalogue import Correspondences, Prediction, TickingNetwork
 from .mind_unet import MindUNet
 from .patch_costs import PatchCosts
 
@@ -51,7 +52,7 @@ _STEP = 6.0
 _GAIN = 30.0
 
 
-class DisplacementEmbeddings(nn.Module):
+class DisplacementEmbeddings(TickingNetwork):
     """See the module's docstring; `forward` as networks/catalogue.py says, sizes a multiple of 8, volumes only.
 
     channels     of the feature network
@@ -120,33 +121,33 @@ class DisplacementEmbeddings(nn.Module):
             getattr(self, name).copy_(getattr(space, name))
 
     def forward(self, fixed: torch.Tensor, moving: torch.Tensor, region: torch.Tensor | None = None) -> Prediction:
-        """details: "fixed_points" and "moving_points", for each pair (N, 3) voxels x, y, z."""
+        """See networks/catalogue.py; the correspondences are centres of cells of the features."""
         found = [
             self._one(fixed[b : b + 1], moving[b : b + 1], None if region is None else region[b, 0])
             for b in range(len(fixed))
         ]
         return Prediction(
-            torch.stack([field for field, _, _ in found]),
-            details={"fixed_points": [p for _, p, _ in found], "moving_points": [q for _, _, q in found]},
+            torch.stack([field for field, _ in found]), correspondences=[matched for _, matched in found]
         )
 
     def _one(
         self, fixed: torch.Tensor, moving: torch.Tensor, region: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, Correspondences]:
         with torch.autocast(fixed.device.type, enabled=False):
             cells = self.cells(fixed[0, 0].float(), region)
         points = centres(cells)
         if len(cells) < _LEAST:
-            return fixed.new_zeros(3, *fixed.shape[2:]), points, points
+            return fixed.new_zeros(3, *fixed.shape[2:]), Correspondences(points[:0], points[:0])
         costs = self.compared(fixed, moving, cells)
         with torch.autocast(fixed.device.type, enabled=False):
             displacement = STRIDE * soft_argmin(self.diffused(costs, cells), self.half_width, self.sharpness)
-            dense = self.spread(points, displacement, fixed.shape[2:])
-        return dense, points, points + displacement
+            self.tick()
+            dense = self.spread(points, displacement, fixed.shape[2:], self.tick)
+        return dense, Correspondences(points, points + displacement)
 
     def cells(self, fixed: torch.Tensor, region: torch.Tensor | None) -> torch.Tensor:
         """(N, 3) x, y, z of different cells of the features, nearest to keypoints of the scan (Z, Y, X)."""
-        points = foerstner_keypoints(fixed, (1.0,) * 3, self.keypoints, mask=region, sigma=_SIGMA)
+        points = foerstner_keypoints(fixed, (1.0,) * 3, self.keypoints, mask=region, sigma=_SIGMA, tick=self.tick)
         size = torch.tensor(fixed.shape[::-1], device=points.device) // STRIDE
         return torch.unique(torch.minimum((points / STRIDE).long(), size - 1), dim=0)
 
@@ -161,7 +162,8 @@ class DisplacementEmbeddings(nn.Module):
         """mean + e* B (N, (2 r + 1)^3) of costs at `cells` (N, 3)."""
         space = self.space
         graph = neighbour_graph(cells.to(torch.float32), self.neighbours)
-        return space.decode(diffused(graph, space.encode(costs), self.diffusion))
+        codes = diffused(graph, space.encode(costs, self.tick), self.diffusion, tick=self.tick)
+        return space.decode(codes, self.tick)
 
 
 class _ThinPlate(nn.Module):
@@ -171,9 +173,11 @@ class _ThinPlate(nn.Module):
         super().__init__()
         self.smoothing = smoothing
 
-    def forward(self, points: torch.Tensor, displacement: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    def forward(
+        self, points: torch.Tensor, displacement: torch.Tensor, shape: Sequence[int], tick: Tick = no_tick
+    ) -> torch.Tensor:
         """(3, *shape) voxels; beyond the points, along each axis, no more than the farthest of them moves."""
-        dense = extrapolated(points, displacement, shape, self.smoothing, _STEP)
+        dense = extrapolated(points, displacement, shape, self.smoothing, _STEP, tick)
         low, high = (v[:, None, None, None] for v in displacement.aminmax(dim=0))
         return torch.minimum(torch.maximum(dense, low), high)
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..core.errors import DeviceMemoryError
-from .catalogue import Prediction
+from .catalogue import Correspondences, Prediction, TickingNetwork
 from .footprint import Footprint
 
 #: voxels over which one piece gives way to the next
@@ -40,13 +40,17 @@ def predict(
     margin: int = 0,
     report: Report = lambda done: None,
 ) -> Prediction:
-    """The network's displacement (and velocity) of one pair on its grid, float32; `details` are not kept.
+    """The network's displacement (and velocity) of one pair on its grid, float32, and its correspondences there;
+    `details` are not kept.
+
+    Of correspondences those count whose fixed point lies in the scan, and not in what it is padded with; of pieces,
+    those that lie where theirs counts most.
 
     fixed, moving, region  ([Z,] Y, X) as the network was trained with; edge values are held where they are padded
     multiple               the network gets so many voxels, or a whole number of times that, along each axis
     tile                   edge of the pieces in voxels, a multiple of `multiple`; None: all at once
     margin                 voxels at the inner borders of a piece that do not count
-    report                 called with 0..1 after every layer; may raise Cancelled
+    report                 called with 0..1 after every layer, and within what takes long besides; may raise Cancelled
     """
     network.eval()
     values = _padded(torch.stack([fixed, moving]).to(torch.float32), multiple, "replicate")
@@ -63,13 +67,12 @@ def predict(
     shape = values.shape[2:]
     if tile is None or all(n <= tile for n in shape):
         found = run(values, 0.0, 1.0)
-        parts = [found.displacement, found.velocity]
     else:
-        parts = list(_tiled(run, values, tile, margin, multiple))
+        found = _tiled(run, values, tile, margin, multiple)
     crop = (slice(None), slice(None), *(slice(0, n) for n in fixed.shape))
-    displacement, velocity = (None if p is None else p.to(torch.float32)[crop] for p in parts)
-    assert displacement is not None
-    return Prediction(displacement, velocity)
+    velocity = None if found.velocity is None else found.velocity.to(torch.float32)[crop]
+    matched = [_chosen(c, _within(c.fixed, fixed.shape)) for c in found.correspondences]
+    return Prediction(found.displacement.to(torch.float32)[crop], velocity, correspondences=matched)
 
 
 def tile_that_fits(shape: Sequence[int], footprint: Footprint, available: int, multiple: int) -> int | None:
@@ -100,27 +103,59 @@ def _tiled(
     tile: int,
     margin: int,
     multiple: int,
-) -> Iterator[torch.Tensor | None]:
-    """Displacement and velocity put together from overlapping pieces of `values` (channels, 1, [Z,] Y, X)."""
+) -> Prediction:
+    """Put together from overlapping pieces of `values` (channels, 1, [Z,] Y, X)."""
     shape = values.shape[2:]
     starts = [_starts(n, tile, 2 * margin + BLEND, multiple) for n in shape]
     places = list(itertools.product(*starts))
     sums: list[torch.Tensor | None] = [None, None]
     total = torch.zeros(shape, device=values.device)
+    most, owner = torch.zeros_like(total), torch.full(shape, -1, device=values.device)
+    matched: list[tuple[Correspondences, int]] = []
     for number, place in enumerate(places):
         cut = tuple(slice(s, min(s + tile, n)) for s, n in zip(place, shape, strict=True))
         found = run(values[(slice(None), slice(None), *cut)], number / len(places), 1 / len(places))
         weight = _weight(cut, shape, margin, values.device)
         total[cut] += weight
+        owner[cut] = torch.where(weight > most[cut], number, owner[cut])
+        most[cut] = torch.maximum(weight, most[cut])
         for k, piece in enumerate((found.displacement, found.velocity)):
             if piece is None:
                 continue
             if sums[k] is None:
                 sums[k] = torch.zeros((1, piece.shape[1], *shape), device=values.device)
             sums[k][(slice(None), slice(None), *cut)] += weight * piece.to(torch.float32)  # type: ignore[index]
+        for one in found.correspondences:
+            first = torch.tensor(place[::-1], device=values.device)
+            matched.append((Correspondences(one.fixed + first, one.moving + first), number))
         del found
-    for whole in sums:
-        yield None if whole is None else whole / total
+    displacement, velocity = (None if whole is None else whole / total for whole in sums)
+    assert displacement is not None
+    own = [_chosen(one, _at(owner, one.fixed) == number) for one, number in matched]
+    return Prediction(displacement, velocity, correspondences=_joined(own))
+
+
+def _joined(parts: Sequence[Correspondences]) -> list[Correspondences]:
+    """The parts of one pair; none where there are none."""
+    if not parts:
+        return []
+    return [Correspondences(torch.cat([p.fixed for p in parts]), torch.cat([p.moving for p in parts]))]
+
+
+def _chosen(found: Correspondences, which: torch.Tensor) -> Correspondences:
+    return Correspondences(found.fixed[which], found.moving[which])
+
+
+def _within(points: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """(N,) whether voxel coordinates (N, d) lie in the field of view of a scan of `shape` ([Z,] Y, X)."""
+    size = torch.tensor(shape[::-1], device=points.device)
+    return ((points > -0.5) & (points < size - 0.5)).all(dim=1)
+
+
+def _at(values: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """(N,) values ([Z,] Y, X) of the voxels nearest to voxel coordinates (N, d)."""
+    index = [points[:, k].round().long().clamp(0, n - 1) for k, n in enumerate(values.shape[::-1])]
+    return values[tuple(reversed(index))]
 
 
 def _starts(n: int, tile: int, overlap: int, multiple: int) -> list[int]:
@@ -161,18 +196,24 @@ def _half(device: torch.device) -> AbstractContextManager[object]:
 
 @contextmanager
 def _told(network: nn.Module, report: Report) -> Iterator[None]:
-    """Reports the share of the layers that have run, after each: a chance to cancel within a run."""
+    """Reports the share of the layers that have run, after each and when it ticks: a chance to cancel within a run."""
     layers = [m for m in network.modules() if not any(True for _ in m.children())]
     done = 0
+
+    def tick() -> None:
+        report(min(1.0, done / len(layers)))
 
     def after(*_: object) -> None:
         nonlocal done
         done += 1
-        report(min(1.0, done / len(layers)))
+        tick()
 
     hooks = [layer.register_forward_hook(after) for layer in layers]
+    ticking = network if isinstance(network, TickingNetwork) else TickingNetwork()
+    before, ticking.tick = ticking.tick, tick
     try:
         yield
     finally:
+        ticking.tick = before
         for hook in hooks:
             hook.remove()

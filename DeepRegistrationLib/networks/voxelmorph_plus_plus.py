@@ -27,7 +27,7 @@ from torch import nn
 from ..core.sampling import crossings, sample_batch
 from ..ops.foerstner import foerstner_keypoints
 from ..ops.thin_plate import extrapolated
-from .catalogue import Prediction
+from .catalogue import Correspondences, Prediction, TickingNetwork
 
 #: cells of the heat map along each axis, and of its decoder's first stage
 CELLS, _FIRST = 11, 7
@@ -135,7 +135,7 @@ class RegressionHead(nn.Module):
         return found.transpose(1, 2)
 
 
-class VoxelMorphPlusPlus(nn.Module):
+class VoxelMorphPlusPlus(TickingNetwork):
     """(fixed, moving) on a grid whose sizes are multiples of MULTIPLE -> Prediction.
 
     reach      voxels x, y[, z], the largest displacement
@@ -205,26 +205,25 @@ class VoxelMorphPlusPlus(nn.Module):
 
     def chosen_points(self, fixed: torch.Tensor, region: torch.Tensor | None) -> torch.Tensor:
         """(K, d) keypoints of one fixed scan ([Z,] Y, X)."""
+        spacing = (1.0,) * self.dimension
         return foerstner_keypoints(
-            fixed.to(torch.float32), (1.0,) * self.dimension, self.keypoints, mask=region, sigma=self.sigma
+            fixed.to(torch.float32), spacing, self.keypoints, mask=region, sigma=self.sigma, tick=self.tick
         )
 
     def forward(self, fixed: torch.Tensor, moving: torch.Tensor, region: torch.Tensor | None = None) -> Prediction:
-        """details["points"], ["displacements"]: for each pair the keypoints (K, d) and where they move to."""
+        """See networks/catalogue.py; the correspondences are the keypoints and where each moves to."""
         features = self.features(fixed, moving)
-        fields, all_points, all_found = [], [], []
+        fields, matched = [], []
         for b in range(len(fixed)):
             points = self.chosen_points(fixed[b, 0], None if region is None else region[b, 0])
             if len(points) < _FEW:
-                found = points.new_zeros(points.shape)
                 fields.append(fixed.new_zeros((self.dimension, *fixed.shape[2:]), dtype=torch.float32))
+                matched.append(Correspondences(points[:0], points[:0]))
             else:
                 found = self.displacements(self.at(features[b : b + 1], points[None]))[0][0]
-                fields.append(extrapolated(points, found, fixed.shape[2:], self.smoothing, _STEP))
-            all_points.append(points)
-            all_found.append(found)
-        details = {"points": all_points, "displacements": all_found}
-        return Prediction(torch.stack(fields), None, details)
+                fields.append(extrapolated(points, found, fixed.shape[2:], self.smoothing, _STEP, self.tick))
+                matched.append(Correspondences(points, points + found))
+        return Prediction(torch.stack(fields), correspondences=matched)
 
 
 def build(settings: Mapping[str, Any]) -> VoxelMorphPlusPlus:

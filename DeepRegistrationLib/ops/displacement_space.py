@@ -102,21 +102,24 @@ class DisplacementSpace:
     variances: torch.Tensor
     whole: float
 
-    def encode(self, patches: torch.Tensor) -> torch.Tensor:
+    def encode(self, patches: torch.Tensor, tick: Tick = no_tick) -> torch.Tensor:
         """patches (N, (2 r + 1)^d) -> codes (N, M); differentiable."""
+        tick()
         parts = _blocks(folded(patches, self.half_width, self.d), self.half_width, self.d)
         code = patches.new_zeros(len(patches), len(self.basis))
         for number, part in enumerate(parts):
+            tick()
             rows, own = self._rows(number, part)
             if number == 0:
                 part = part - self.mean.to(part)
             code = code.index_add(1, rows, part @ own.T)
         return code
 
-    def decode(self, code: torch.Tensor) -> torch.Tensor:
+    def decode(self, code: torch.Tensor, tick: Tick = no_tick) -> torch.Tensor:
         """codes (N, M) -> patches (N, (2 r + 1)^d); differentiable."""
         parts = []
         for number, shape in enumerate(_counts(self.half_width, self.d)):
+            tick()
             rows, own = self._rows(number, code, math.prod(shape))
             part = code[:, rows] @ own
             if number == 0:

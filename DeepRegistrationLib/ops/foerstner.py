@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from ..core.progress import Tick, no_tick
 from .box import box_maximum
 from .gradients import axis_derivative
 from .kernels import along_axis
@@ -34,7 +35,9 @@ _FAINT = 1e-9
 _BLOCK = 512
 
 
-def foerstner_response(image: torch.Tensor, spacing: Sequence[float], sigma: float = SIGMA) -> torch.Tensor:
+def foerstner_response(
+    image: torch.Tensor, spacing: Sequence[float], sigma: float = SIGMA, tick: Tick = no_tick
+) -> torch.Tensor:
     """D of `image` ([Z,] Y, X), same shape, float32, not negative.
 
     spacing  mm along x, y[, z]
@@ -51,7 +54,7 @@ def foerstner_response(image: torch.Tensor, spacing: Sequence[float], sigma: flo
         gaussian_smooth(torch.eye(n, device=image.device), w).T.contiguous()
         for n, w in zip(image.shape, reversed(widths), strict=True)
     ]
-    tensor = {(i, j): _smoothed(slopes[i] * slopes[j], matrices) for i in range(d) for j in range(i, d)}
+    tensor = {(i, j): _smoothed(slopes[i] * slopes[j], matrices, tick) for i in range(d) for j in range(i, d)}
     del slopes
     determinant, cofactors = _invariants(tensor, d)
     # where A is singular, so is its inverse: D is 0
@@ -88,6 +91,7 @@ def foerstner_keypoints(
     mask: torch.Tensor | None = None,
     sigma: float = SIGMA,
     radius: float | None = None,
+    tick: Tick = no_tick,
 ) -> torch.Tensor:
     """Index coordinates (N, d) float32 x, y[, z] of at most `wanted` keypoints, the most distinct first.
 
@@ -99,15 +103,18 @@ def foerstner_keypoints(
 
     Fewer where the image has no more to offer; none (0, d) in a constant image.
     """
-    points, _ = local_maxima(foerstner_response(image, spacing, sigma), (1,) * image.dim(), mask)
-    free = distance_to_stronger(points * torch.tensor(spacing, dtype=points.dtype, device=points.device))
+    response = foerstner_response(image, spacing, sigma, tick)
+    tick()
+    points, _ = local_maxima(response, (1,) * image.dim(), mask)
+    tick()
+    free = distance_to_stronger(points * torch.tensor(spacing, dtype=points.dtype, device=points.device), tick)
     if radius is not None:
         return points[free >= radius][:wanted]
     chosen = torch.argsort(free, descending=True, stable=True)[:wanted]
     return points[chosen.sort().values]
 
 
-def distance_to_stronger(points: torch.Tensor) -> torch.Tensor:
+def distance_to_stronger(points: torch.Tensor, tick: Tick = no_tick) -> torch.Tensor:
     """(N,) from each point (N, d) to the nearest of those that come before it; infinite for the first.
 
     The k points for which it is largest are as far apart as the strongest of a neighbourhood can be (adaptive
@@ -115,6 +122,7 @@ def distance_to_stronger(points: torch.Tensor) -> torch.Tensor:
     """
     out = torch.full((len(points),), torch.inf, dtype=points.dtype, device=points.device)
     for start in range(0, len(points), _BLOCK):
+        tick()
         stop = min(start + _BLOCK, len(points))
         apart = torch.cdist(points[start:stop], points[:stop], compute_mode="donot_use_mm_for_euclid_dist")
         later = torch.arange(stop, device=points.device) >= torch.arange(start, stop, device=points.device)[:, None]
@@ -122,8 +130,9 @@ def distance_to_stronger(points: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def _smoothed(values: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
+def _smoothed(values: torch.Tensor, matrices: Sequence[torch.Tensor], tick: Tick) -> torch.Tensor:
     for axis, matrix in enumerate(matrices):
+        tick()
         values = along_axis(values, matrix, axis)
     return values
 

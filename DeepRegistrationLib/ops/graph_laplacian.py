@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from scipy.spatial import cKDTree
 
+from ..core.progress import Tick, no_tick
+
 #: neighbours that the distance between coinciding points is taken for, in the unit of the points
 _TINY = 1e-6
 
@@ -85,7 +87,11 @@ def neighbour_graph(points: torch.Tensor, k: int = 15) -> Graph:
 
 
 def diffused(
-    graph: Graph, values: torch.Tensor, strength: float | torch.Tensor, confidence: torch.Tensor | None = None
+    graph: Graph,
+    values: torch.Tensor,
+    strength: float | torch.Tensor,
+    confidence: torch.Tensor | None = None,
+    tick: Tick = no_tick,
 ) -> torch.Tensor:
     """x of (C + a L) x = C b for values b (N, K), by conjugate gradients on all columns at once.
 
@@ -99,7 +105,7 @@ def diffused(
         raise ValueError(f"values of shape {tuple(values.shape)} do not fit a graph of {graph.nodes} points")
     trust = values.new_ones(graph.nodes) if confidence is None else confidence.to(values)
     strength = torch.as_tensor(strength).to(values)
-    return _Diffusion.apply(values, strength, graph.laplacian().to(values.dtype), trust)
+    return _Diffusion.apply(values, strength, graph.laplacian().to(values.dtype), trust, tick)
 
 
 class _Diffusion(torch.autograd.Function):
@@ -112,23 +118,29 @@ class _Diffusion(torch.autograd.Function):
         strength: torch.Tensor,
         laplacian: torch.Tensor,
         trust: torch.Tensor,
+        tick: Tick,
     ) -> torch.Tensor:
-        out = _solved(laplacian, float(strength), trust, trust[:, None] * values, values)
+        out = _solved(laplacian, float(strength), trust, trust[:, None] * values, values, tick)
         ctx.save_for_backward(out, strength, laplacian, trust)
         return out
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, *gradients: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+    ) -> tuple[torch.Tensor, torch.Tensor, None, None, None]:
         out, strength, laplacian, trust = ctx.saved_tensors  # type: ignore[attr-defined]
         (gradient,) = gradients
         y = _solved(laplacian, float(strength), trust, gradient, gradient)
-        return trust[:, None] * y, -(y * torch.sparse.mm(laplacian, out)).sum(), None, None
+        return trust[:, None] * y, -(y * torch.sparse.mm(laplacian, out)).sum(), None, None, None
 
 
 def _solved(
-    laplacian: torch.Tensor, strength: float, trust: torch.Tensor, right: torch.Tensor, start: torch.Tensor
+    laplacian: torch.Tensor,
+    strength: float,
+    trust: torch.Tensor,
+    right: torch.Tensor,
+    start: torch.Tensor,
+    tick: Tick = no_tick,
 ) -> torch.Tensor:
     """(C + a L)^-1 right, columns side by side, by conjugate gradients that the diagonal preconditions."""
     places, entries = laplacian.indices(), laplacian.values()
@@ -145,6 +157,7 @@ def _solved(
     towards = preconditioned = inverse * rest
     size = (rest * preconditioned).sum(dim=0)
     for _ in range(_STEPS):
+        tick()
         if bool((rest.square().sum(dim=0) <= enough).all()):
             break
         image = applied(towards)

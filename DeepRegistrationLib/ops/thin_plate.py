@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
+from ..core.progress import Tick, no_tick
 from ..core.sampling import crossings
 from .splines import evaluate
 
@@ -93,14 +94,17 @@ class ThinPlate:
     scale: float
     dtype: torch.dtype
 
-    def __call__(self, points: torch.Tensor) -> torch.Tensor:
+    def __call__(self, points: torch.Tensor, tick: Tick = no_tick) -> torch.Tensor:
         """(..., d) -> (..., C) in the type of the values; in blocks, with little memory."""
         flat = points.reshape(-1, points.shape[-1])
         rows = max(1, _BLOCK // len(self.centres))
-        parts = [self._block(part) for part in flat.split(rows)] if len(flat) else [self._block(flat)]
+        parts = []
+        for part in flat.split(rows):
+            tick()
+            parts.append(self._block(part))
         return torch.cat(parts).reshape(*points.shape[:-1], self.weights.shape[1]).to(self.dtype)
 
-    def dense(self, shape: Sequence[int], step: float = 4.0) -> torch.Tensor:
+    def dense(self, shape: Sequence[int], step: float = 4.0, tick: Tick = no_tick) -> torch.Tensor:
         """f at every voxel of a grid of `shape` ([Z,] Y, X) whose indices the points are: (C, [Z,] Y, X).
 
         step  voxels; f is evaluated on a lattice about so far apart and carried between by cubic splines. 1 or less
@@ -108,10 +112,11 @@ class ThinPlate:
         """
         device = self.centres.device
         nodes = [_nodes(int(n), step, device) for n in shape]
-        values = self(crossings(nodes)).movedim(-1, 0)
+        values = self(crossings(nodes), tick).movedim(-1, 0)
         if all(len(p) == n for p, n in zip(nodes, shape, strict=True)):
             return values
         carry = [_cubic(p, int(n)) for p, n in zip(nodes, shape, strict=True)]
+        tick()
         return evaluate(values, [m.to(values) for m in carry])
 
     def bending(self) -> torch.Tensor:
@@ -128,13 +133,20 @@ class ThinPlate:
 
 
 def extrapolated(
-    points: torch.Tensor, values: torch.Tensor, shape: Sequence[int], smoothing: float = 0.0, step: float = 4.0
+    points: torch.Tensor,
+    values: torch.Tensor,
+    shape: Sequence[int],
+    smoothing: float = 0.0,
+    step: float = 4.0,
+    tick: Tick = no_tick,
 ) -> torch.Tensor:
     """Sparse displacements made dense: values (N, C) at index coordinates (N, d) -> (C, [Z,] Y, X); see `dense`.
 
     Lambda is in voxels (3-D) or voxels^2 (2-D). Differentiable in `values`.
     """
-    return ThinPlateSystem(points, smoothing).fit(values).dense(shape, step)
+    tick()
+    plate = ThinPlateSystem(points, smoothing).fit(values)
+    return plate.dense(shape, step, tick)
 
 
 def _kernel(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

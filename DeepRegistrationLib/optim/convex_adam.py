@@ -17,7 +17,7 @@ from ..ops.local_contrast import local_contrast
 from ..ops.mind import mind_ssc
 from ..ops.splines import evaluate, linear_basis
 from .convex import coupled_convex, symmetrise
-from .instance import FeatureTerm, LandmarkTerm, Level, optimise
+from .instance import FeatureTerm, LandmarkTerm, Level, data_energy, optimise
 from .parametric import Positions, SplineField
 from .working_pair import WorkingPair, one_hot, pooled
 
@@ -147,12 +147,7 @@ def refine(
     history: dict[str, list[float]] = {}
 
     def level(name: str, spline: SplineField, terms: list[FeatureTerm], count: int, part: Progress) -> SplineField:
-        if labels is not None:
-            weight, every = settings.segmentation_weight, sublattice(labels[0].shape[1:], STRIDE, spline.knots)
-            terms.append(FeatureTerm(*labels, features.trust, features.known, STRIDE, weight, every))
-        numbers = Level(
-            terms, spline.knots, count, settings.step, settings.smoothness, landmarks, settings.diffeomorphic
-        )
+        numbers = _level(terms, spline.knots, count, settings, features, labels, landmarks)
         spline, history[name] = optimise(spline, numbers, settings.seed, lambda f: part.update(f, f"Refining, {name}"))
         return spline
 
@@ -168,6 +163,37 @@ def refine(
         fine.append(_intensity_term(pair, settings))
     spline = level("fine", spline.refined(knots), fine, settings.iterations, progress.part(begin, 1.0))
     return spline, history
+
+
+def coarse_data_energy(
+    pair: WorkingPair,
+    settings: RefinementSettings,
+    start: Callable[[Positions], torch.Tensor],
+    knots: float,
+    features: Features,
+    labels: tuple[torch.Tensor, torch.Tensor] | None = None,
+    landmarks: LandmarkTerm | None = None,
+) -> tuple[float, float]:
+    """What `refine` minimises on coarse knots besides smoothness, of a start fitted with knots so many voxels apart,
+    and how much of the fixed scan that leads to known ground, 0..1. The others are as in `refine`."""
+    spline = SplineField.fitted(pair.fixed.shape, knots, start, pair.fixed.device)
+    return data_energy(spline, _level([features.term(1.0, knots)], knots, 0, settings, features, labels, landmarks))
+
+
+def _level(
+    terms: list[FeatureTerm],
+    knots: float,
+    count: int,
+    settings: RefinementSettings,
+    features: Features,
+    labels: tuple[torch.Tensor, torch.Tensor] | None,
+    landmarks: LandmarkTerm | None,
+) -> Level:
+    """`terms` and those of labels and landmarks, with knots so far apart."""
+    if labels is not None:
+        weight, every = settings.segmentation_weight, sublattice(labels[0].shape[1:], STRIDE, knots)
+        terms = [*terms, FeatureTerm(*labels, features.trust, features.known, STRIDE, weight, every)]
+    return Level(terms, knots, count, settings.step, settings.smoothness, landmarks, settings.diffeomorphic)
 
 
 def mind_features(pair: WorkingPair, settings: RefinementSettings, tick: Tick = no_tick) -> Features:

@@ -89,7 +89,7 @@ def optimise(
         field = displacement_of(SplineField(start.shape, level.knots, coefficients), level.diffeomorphic)
         for term, features in zip(level.terms, moving, strict=True):
             turn = offsets[term.every]
-            loss = loss + term.weight * _dissimilarity(term, features, field, turn[i % len(turn)])
+            loss = loss + term.weight * _dissimilarity(term, features, field, turn[i % len(turn)])[0]
         if level.landmarks is not None:
             loss = loss + level.landmarks.weight * _landmark_distance(level.landmarks, field)
         (gradient,) = torch.autograd.grad(loss, coefficients)
@@ -104,10 +104,19 @@ def displacement_of(spline: SplineField, diffeomorphic: bool) -> Field:
 
 
 @torch.no_grad()
-def mismatch(term: FeatureTerm, spline: SplineField, diffeomorphic: bool = False) -> float:
-    """mean_x g(x) |F(x) - M(x + u(x))|^2 of the term, on one sub-lattice."""
-    middle = (term.every // 2,) * (term.fixed.dim() - 1)
-    return float(_dissimilarity(term, _with_known(term), displacement_of(spline, diffeomorphic), middle))
+def data_energy(spline: SplineField, level: Level) -> tuple[float, float]:
+    """E without its smoothness on one sub-lattice of every feature image, and how much of the (trusted) fixed cells of
+    the first one u leads to known ground, 0..1."""
+    field = displacement_of(spline, level.diffeomorphic)
+    total, seen = 0.0, []
+    for term in level.terms:
+        middle = (term.every // 2,) * (term.fixed.dim() - 1)
+        unlike, known = _dissimilarity(term, _with_known(term), field, middle)
+        total += term.weight * float(unlike)
+        seen.append(float(known))
+    if level.landmarks is not None:
+        total += level.landmarks.weight * float(_landmark_distance(level.landmarks, field))
+    return total, seen[0]
 
 
 def strain_energy(coefficients: torch.Tensor, knots: float) -> torch.Tensor:
@@ -123,8 +132,13 @@ def _offsets(every: int, d: int, generator: torch.Generator) -> list[tuple[int, 
     return [offsets[k] for k in torch.randperm(len(offsets), generator=generator).tolist()]
 
 
-def _dissimilarity(term: FeatureTerm, moving: torch.Tensor, field: Field, offset: tuple[int, ...]) -> torch.Tensor:
-    """`moving` carries the term's `known` as its last channel, so that both are sampled at once."""
+def _dissimilarity(
+    term: FeatureTerm, moving: torch.Tensor, field: Field, offset: tuple[int, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """mean_x g(x) |F(x) - M(x + u(x))|^2 on a sub-lattice, and the share of its trust that is known in moving.
+
+    moving  carries the term's `known` as its last channel, so that both are sampled at once
+    """
     shape, device = term.fixed.shape[1:], term.fixed.device
     # an axis shorter than the sub-lattice step still has to be seen each time
     cells = [
@@ -136,9 +150,11 @@ def _dissimilarity(term: FeatureTerm, moving: torch.Tensor, field: Field, offset
     where = torch.movedim(mesh + u / term.stride, 0, -1)
     pick = tuple(slice(int(c[0]), None, term.every) for c in cells)
     sampled = sample_index(moving, where, outside=None)
-    weight = term.trust[pick] * sampled[-1].detach()
+    trust = term.trust[pick]
+    weight = trust * sampled[-1].detach()
     difference = term.fixed[(slice(None), *pick)] - sampled[:-1]
-    return (difference.square().sum(dim=0) * weight).sum() / weight.sum().clamp(min=1.0)
+    known = weight.sum().clamp(min=1.0)
+    return (difference.square().sum(dim=0) * weight).sum() / known, weight.sum() / trust.sum().clamp(min=1.0)
 
 
 def _with_known(term: FeatureTerm) -> torch.Tensor:

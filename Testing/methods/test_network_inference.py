@@ -3,6 +3,7 @@ what is written down."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -33,16 +34,30 @@ from DeepRegistrationLib.transforms import Affine, DisplacementField
 
 GRID = Grid((30, 34, 28), (3.0, 3.0, 3.0), (-45.0, 20.0, 7.0))
 PLAIN = {"initialisation": "none", "refine": False}
+LATER = {"coarse_iterations": 10, "iterations": 10}
 QUICK = {"initialisation": "none", "coarse_iterations": 10, "iterations": 10}
 
 
+def smooth_noise(shape: Sequence[int], size: float) -> torch.Tensor:
+    """(1, 3, Z, Y, X) of that standard deviation, waves of 15 voxels and more; the same on every grid."""
+    draws = torch.Generator().manual_seed(5)
+    index = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in shape), indexing="ij"))
+    speeds = 0.4 * (2 * torch.rand(3, 6, 3, generator=draws) - 1)
+    turns = torch.einsum("ckd,dzyx->ckzyx", speeds, index) + 6.3 * torch.rand(3, 6, 1, 1, 1, generator=draws)
+    return size * turns.cos().mean(dim=1)[None] * 12**0.5
+
+
 class Told(nn.Module):
-    """Answers with a velocity of its weights' choosing, in voxels of its grid, and keeps what it was shown."""
+    """Answers with a velocity of its weights' choosing, in voxels of its grid, and keeps what it was shown.
+
+    nonsense  voxels, of a smooth field that comes to it
+    """
 
     seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]
 
-    def __init__(self, diffeomorphic: bool = False) -> None:
+    def __init__(self, diffeomorphic: bool = False, nonsense: float = 0.0) -> None:
         super().__init__()
+        self.nonsense = nonsense
         self.shift = nn.Parameter(torch.zeros(3))
         self.slope = nn.Parameter(torch.zeros(3))
         self.diffeomorphic, self.seen = diffeomorphic, []
@@ -52,6 +67,8 @@ class Told(nn.Module):
         along_z = torch.linspace(-1, 1, fixed.shape[2]).reshape(1, 1, -1, 1, 1)
         field = self.shift.reshape(1, 3, 1, 1, 1) + self.slope.reshape(1, 3, 1, 1, 1) * along_z
         field = field.expand(1, 3, *fixed.shape[2:]).clone()
+        if self.nonsense:
+            field += smooth_noise(fixed.shape[2:], self.nonsense)
         return Prediction(field, field.clone() if self.diffeomorphic else None)
 
 
@@ -261,6 +278,61 @@ def test_an_answer_that_is_worse_than_none_is_not_started_from(models: Models) -
     moved = (result.transform.apply(inner()) - inner()).norm(dim=1)
     assert float(moved.max()) < 1.0, "the answer was 20 mm off"
     assert result.provenance is not None and "began without it" in " ".join(result.provenance.messages)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("diffeomorphic", [False, True])
+def test_nonsense_is_not_started_from_nor_kept(models: Models, keep: bool, diffeomorphic: bool) -> None:
+    """A large smooth field at random, on scans that the pre-alignment brings within a voxel; then it is as if the
+    network had said nothing."""
+    given = {"initialisation": "given", "keep_answer": keep, "diffeomorphic": diffeomorphic, **LATER}
+    near = replace(shifted(), initial_transform=Affine.from_translation([5.0, -2.0, 7.5]))
+    models.add("silent")
+    silent = run(near, model="silent", **given)
+    models.add("wild", nonsense=4.0, diffeomorphic=diffeomorphic)
+    wild = run(near, model="wild", **given)
+    assert wild.provenance is not None and silent.provenance is not None
+    (said,) = wild.provenance.messages
+    assert "less well than no deformation" in said and not silent.provenance.messages
+    assert error(wild) == pytest.approx(error(silent), abs=0.05) and error(wild) < 1.0
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_answer_that_is_right_is_used(models: Models, keep: bool) -> None:
+    """Also one far from none, that bends, and however stiff the refinement is."""
+    bend = smooth_noise(GRID.shape, 1.0)[0]
+    moving = texture(GRID, 1)
+    wanted = DisplacementField.from_index_displacement(bend, GRID)
+    models.add(nonsense=1.0)
+    result = run(
+        RegistrationProblem(moving.resampled(GRID, wanted), moving), smoothness=50.0, keep_answer=keep, **QUICK
+    )
+    assert result.provenance is not None and not result.provenance.messages
+    if keep:
+        off = (result.transform.apply(inner()) - wanted.apply(inner())).norm(dim=1)
+        assert float(off.mean()) < 1.0, "of 5 mm"
+
+
+def test_an_answer_that_leaves_the_scans_is_not_used(models: Models) -> None:
+    """Where nothing is seen, nothing is unlike."""
+    models.add(shift=(60.0, 0.0, 0.0))
+    result = run(shifted(), keep_answer=True, **QUICK)
+    assert result.provenance is not None and "began without it" in " ".join(result.provenance.messages)
+
+
+def test_an_answer_is_judged_at_no_great_cost(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large scans are judged on a coarser grid."""
+    from DeepRegistrationLib.methods import network_start
+    from DeepRegistrationLib.optim import convex_adam
+
+    judged = []
+    energy = convex_adam.coarse_data_energy
+    monkeypatch.setattr(convex_adam, "coarse_data_energy", lambda p, *a: judged.append(p.grid.voxels) or energy(p, *a))
+    monkeypatch.setattr(network_start, "_VOXELS", 4000)
+    models.add(shift=(1.7, -0.8, 2.6))
+    result = run(shifted(), **QUICK)
+    assert len(judged) == 2 and max(judged) < 4500
+    assert result.provenance is not None and not result.provenance.messages
 
 
 # ---------------------------------------------------------------------- models

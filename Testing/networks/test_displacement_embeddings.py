@@ -52,7 +52,8 @@ def test_finds_a_shift(learned: DisplacementEmbeddings) -> None:
     with torch.no_grad():
         found = learned(fixed, moving, None)
     assert found.displacement.shape == (1, 3, *SHAPE)
-    fixed_points, moving_points = found.details["fixed_points"][0], found.details["moving_points"][0]
+    (matched,) = found.correspondences
+    fixed_points, moving_points = matched.fixed, matched.moving
     assert fixed_points.shape == moving_points.shape and 50 < len(fixed_points) <= 150
     # what comes in at the far side is not in the other scan, so that some points are lost
     wanted = torch.tensor([4.0, -2.0, 4.0])
@@ -71,11 +72,11 @@ def test_region_says_where_keypoints_are(learned: DisplacementEmbeddings) -> Non
     region = torch.zeros(1, 1, *SHAPE)
     region[..., 8:24, 10:30, 12:36] = 1
     with torch.no_grad():
-        points = learned(scan(1), scan(1), region).details["fixed_points"][0]
+        points = learned(scan(1), scan(1), region).correspondences[0].fixed
     assert bool((points >= torch.tensor([11.0, 9, 7])).all() and (points <= torch.tensor([36.0, 30, 24])).all())
     with torch.no_grad():
         nothing = learned(scan(1), scan(2), torch.zeros(1, 1, *SHAPE))
-    assert float(nothing.displacement.abs().max()) == 0
+    assert float(nothing.displacement.abs().max()) == 0 and nothing.correspondences[0].fixed.shape == (0, 3)
 
 
 def test_pairs_of_a_batch_do_not_see_each_other(learned: DisplacementEmbeddings) -> None:

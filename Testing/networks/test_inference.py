@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from DeepRegistrationLib.core.errors import Cancelled, DeviceMemoryError
-from DeepRegistrationLib.networks.catalogue import Prediction
+from DeepRegistrationLib.networks.catalogue import Correspondences, Prediction
 from DeepRegistrationLib.networks.footprint import Footprint
 from DeepRegistrationLib.networks.inference import BLEND, least_tile, predict, tile_that_fits
 
@@ -94,6 +94,44 @@ def test_what_is_padded_is_cut_off_again_and_holds_the_edge() -> None:
     assert f.shape == m.shape == (1, 1, 16, 24)
     assert torch.equal(f[0, 0, 13:, :18], fixed[-1].expand(3, 18))
     assert float(r[0, 0, 13:].abs().max()) == 0 and float(r[0, 0, :13, :18].min()) == 1
+
+
+class Marks(nn.Module):
+    """Matches every bright voxel of what it sees with the place two rows below, one column before."""
+
+    def forward(self, fixed: torch.Tensor, moving: torch.Tensor, region: object = None) -> Prediction:
+        points = (fixed[0, 0] > 0.9).nonzero().flip(1).to(torch.float32) + 0.25
+        step = torch.tensor([-1.0, 2.0, 0.0][: fixed.dim() - 2])
+        field = step.reshape(1, -1, *(1,) * len(step)).expand(1, -1, *fixed.shape[2:])
+        return Prediction(field, correspondences=[Correspondences(points, points + step)])
+
+
+def rows(points: torch.Tensor) -> set[tuple[float, ...]]:
+    return {tuple(p) for p in points.tolist()}
+
+
+def test_matched_points_keep_their_places_and_none_lies_in_the_padding() -> None:
+    fixed, moving = images(13, 18)
+    fixed[-1, 5] = fixed[7, -1] = 1.0  # which the padding repeats
+    (found,) = predict(Marks(), fixed, moving, None, multiple=8).correspondences
+    assert rows(found.fixed) == {(x + 0.25, y + 0.25) for y, x in (fixed > 0.9).nonzero().tolist()}
+    assert torch.equal(found.moving - found.fixed, torch.tensor([-1.0, 2.0]).expand(len(found.fixed), 2))
+
+
+@pytest.mark.parametrize("shape", [(100, 90), (60, 50, 75)])
+def test_matched_points_of_pieces_come_together_each_once(shape: tuple[int, ...]) -> None:
+    fixed, moving = images(*shape)
+    (whole,) = predict(Marks(), fixed, moving, None, multiple=4).correspondences
+    tile = least_tile(REACH, 4)
+    (pieces,) = predict(Marks(), fixed, moving, None, multiple=4, tile=tile, margin=REACH).correspondences
+    assert rows(pieces.fixed) == rows(whole.fixed) and len(pieces.fixed) == len(whole.fixed)
+    assert torch.equal(pieces.moving - pieces.fixed, whole.moving - whole.fixed)
+
+
+def test_a_dense_network_matches_no_points() -> None:
+    assert predict(little(2), *images(32, 32), None, multiple=4).correspondences == []
+    in_pieces = predict(little(2), *images(64, 96), None, multiple=4, tile=least_tile(REACH, 4), margin=REACH)
+    assert list(in_pieces.correspondences) == []
 
 
 def test_progress_goes_forward_and_a_cancel_is_heard_in_the_middle() -> None:

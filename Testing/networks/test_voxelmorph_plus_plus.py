@@ -45,8 +45,10 @@ def test_displacement_covers_the_grid(head: str) -> None:
     with torch.no_grad():
         found = network(scans, scans.flip(0))
     assert found.displacement.shape == (2, 3, 32, 16, 48)
-    for points, values in zip(found.details["points"], found.details["displacements"], strict=True):
-        assert points.shape == values.shape and len(points) > 10
+    assert len(found.correspondences) == 2
+    for matched in found.correspondences:
+        values = matched.moving - matched.fixed
+        assert values.shape == (len(values), 3) and len(values) > 10
         assert bool((values.abs() <= network.reach).all()) or head == "regression"
 
 
@@ -79,13 +81,14 @@ def test_keypoints_lie_in_the_region() -> None:
     region = torch.zeros(2, 1, 32, 32, 32)
     region[..., :12] = 1
     with torch.no_grad():
-        points = network(scans, scans.flip(0), region).details["points"]
-    assert all(bool((p[:, 0] < 12).all()) and len(p) for p in points)
+        found = network(scans, scans.flip(0), region).correspondences
+    assert all(bool((c.fixed[:, 0] < 12).all()) and len(c.fixed) for c in found)
 
 
 def test_without_anything_to_see_nothing_moves() -> None:
     flat = torch.full((1, 1, 32, 16, 16), 0.3)
-    assert not _network().eval()(flat, flat).displacement.any()
+    found = _network().eval()(flat, flat)
+    assert not found.displacement.any() and len(found.correspondences[0].fixed) == 0
 
 
 @pytest.mark.parametrize("head", ["heat map", "regression"])
