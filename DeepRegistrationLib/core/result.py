@@ -53,7 +53,7 @@ class RegistrationResult:
     history       objective values an iteration, by stage
     series        pictures over the course of the deformation by id, each on the fixed grid, first to last
     points        points in LPS mm by id; row i of "fixed_correspondences" matches row i of
-                  "moving_correspondences"
+                  "moving_correspondences"; a network's are what it found before its answer was refined
     alternatives  the best answers, best first; the first one is `transform` itself
     """
 
