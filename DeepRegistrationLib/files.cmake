@@ -125,6 +125,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/methods/initialisation.py
   DeepRegistrationLib/methods/intensity_window.py
   DeepRegistrationLib/methods/learned/__init__.py
+  DeepRegistrationLib/methods/learned/displacement_embeddings.py
   DeepRegistrationLib/methods/learned/lapirn.py
   DeepRegistrationLib/methods/memory.py
   DeepRegistrationLib/methods/network_answer.py
@@ -364,6 +365,9 @@ set(DeepRegistrationLib_PYTHON_RESOURCES
   Resources/Models/convex-adam-fusion/README.md
   Resources/Models/convex-adam-fusion/card.json
   Resources/Models/convex-adam-fusion/model.safetensors
+  Resources/Models/displacement-embeddings/README.md
+  Resources/Models/displacement-embeddings/card.json
+  Resources/Models/displacement-embeddings/model.safetensors
   Resources/Models/lapirn/README.md
   Resources/Models/lapirn/card.json
   Resources/Models/lapirn/model.safetensors

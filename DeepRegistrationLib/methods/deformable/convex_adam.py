@@ -30,6 +30,7 @@ from ..fused_features import fitting_fusion
 from ..initialisation import INITIALISATIONS
 from ..intensity_window import HighestIntensity, LowestIntensity, chosen_window
 from ..refinement_parameters import (
+    LUNG_CT,
     CoarseSteps,
     Diffeomorphic,
     FineSteps,
@@ -212,11 +213,7 @@ SPEC = MethodSpec(
         }
     ),
     presets=(
-        Preset(
-            "lung-ct",
-            "Lungs (CT)",
-            {"spacing": 1.5, "smoothness": 0.3, "mind_weight": 0.0, "intensity_weight": 1.0, "step": 0.4},
-        ),
+        LUNG_CT,
         Preset(
             "brain-mr",
             "Brain (MR)",
