@@ -23,6 +23,8 @@ from .volumes import read_array
 _ROLE = "DeepRegistration.output."
 _TABLE_ROLE = _ROLE + "alternatives_table"
 _ALTERNATIVE_ROLE = _ROLE + ALTERNATIVE
+#: more points than this are not shown at first, for they would cover what is looked at
+_MANY_POINTS = 500
 #: points of these names lie in the moving volume and are moved along with it
 _OF_MOVING = "moving"
 
@@ -43,6 +45,8 @@ class ExtraNodes:
         if self.series:
             titles = " and ".join(repr(map_kind(name).title) for name in self.series)
             said.append(f"Play {titles} with the sequence browser.")
+        if any(node.GetNumberOfControlPoints() > _MANY_POINTS for node in self.points.values()):
+            said.append("Points that were matched are two point lists, hidden at first; show them in the module Data.")
         if len(self.alternatives) > 1:
             said.append(f"{len(self.alternatives)} candidates were found; the best one is shown.")
         return tuple(said)
@@ -77,6 +81,8 @@ def load_extras(
     for name, file in names_of(files, POINTS).items():
         names, rows = read_landmarks(folder / file)
         points[name] = add_points(scene, names, rows, f"{pair} {name.replace('_', ' ')}")
+        if len(rows) > _MANY_POINTS:
+            points[name].SetDisplayVisibility(False)
     numbered = names_of(files, ALTERNATIVE)
     alternatives = tuple(
         _alternative(scene, folder / numbered[number], f"{pair} candidate {number}")

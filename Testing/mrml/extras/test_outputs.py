@@ -20,7 +20,7 @@ from DeepRegistrationLib.mrml.inputs import InputNodes
 from DeepRegistrationLib.mrml.map_nodes import range_of
 from DeepRegistrationLib.mrml.results import load_result, nodes_of_result, restore_moving
 from DeepRegistrationLib.mrml.series import shown_volume
-from mrml.extras.made import POINTS, SCORES, ids, rigid, same_nodes
+from mrml.extras.made import POINTS, SCORES, ids, markups, rigid, same_nodes
 
 
 def test_maps_lie_on_fixed_in_the_colours_of_their_kind(pair: InputNodes, result: Any) -> None:
@@ -73,6 +73,16 @@ def test_points_of_moving_lie_under_the_transform(pair: InputNodes, result: Any)
     )
     restore_moving(result.transform)
     assert moving.GetTransformNodeID() is None and pair.moving.GetTransformNodeID() is None
+
+
+@pytest.mark.parametrize("count", [3, 501])
+def test_many_points_are_hidden_at_first(pair: InputNodes, given: Any, count: int) -> None:
+    folder, data, labels = given
+    for side in ("fixed", "moving"):
+        markups(folder / f"{side}_correspondences.mrk.json", np.arange(3.0 * count).reshape(-1, 3) / count)
+    made = load_result(pair, folder, data, labels)
+    assert {bool(node.GetDisplayVisibility()) for node in made.points.values()} == {count == 3}
+    assert any("hidden at first" in m for m in made.messages) == (count != 3)
 
 
 def test_candidates_are_transforms_with_a_table_in_one_folder(scene: Any, result: Any) -> None:
