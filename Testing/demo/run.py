@@ -28,13 +28,13 @@ class Options:
     device: str
 
 
-def make_phantom(folder: Path) -> Path:
-    """Draw the phantom in a process of its own, because it takes torch."""
-    _say("Drawing a breathing chest whose motion is known")
+def make_phantom(folder: Path, *count: str) -> Path:
+    """Draw the phantom, or `count` chests, in a process of its own, because it takes torch."""
+    _say("Drawing chests" if count else "Drawing a breathing chest whose motion is known")
     testing = Path(__file__).resolve().parents[1]
     places = [str(testing), str(testing.parent), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
-    command = [sys.executable, "-m", "demo.phantom", str(folder)]
+    command = [sys.executable, "-m", "demo.phantom", str(folder), *count]
     if subprocess.run(command, env=environment, check=False).returncode:
         raise OSError("The phantom could not be drawn; the reason stands above.")
     return folder
