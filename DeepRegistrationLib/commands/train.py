@@ -52,7 +52,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     course.add_argument("--seed", type=int, default=0, help="of random numbers (default: %(default)s)")
     course.add_argument("--device", default="auto", help="auto, cpu, cuda:0 or mps (default: %(default)s)")
     course.add_argument("--threads", type=int, help="of the processor (default: all)")
-    course.add_argument("--full-precision", action="store_true", help="no half precision on a graphics card")
+    course.add_argument(
+        "--precision",
+        choices=("auto", "half", "full"),
+        default="auto",
+        help="of the network while it learns; auto: half on a graphics card; half: also on the processor, some "
+        "of which are twice as fast then or more (default: %(default)s)",
+    )
     course.add_argument(
         "--checkpoint-minutes", type=float, default=2.0, help="between two checkpoints (default: %(default)g)"
     )
@@ -138,7 +144,7 @@ def _request(options: argparse.Namespace) -> TrainingRequest:
         validate_every=options.validate_every,
         patience=options.patience,
         device=options.device,
-        precision="full" if options.full_precision else "auto",
+        precision=options.precision,
         seed=options.seed,
         resume=options.resume,
         checkpoint_seconds=60 * options.checkpoint_minutes,

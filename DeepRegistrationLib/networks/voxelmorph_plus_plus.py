@@ -201,7 +201,8 @@ class VoxelMorphPlusPlus(TickingNetwork):
         if self.regresses:
             return self.head(vectors).to(torch.float32) * self.reach, None
         heat = self.heat(vectors)
-        return heat @ self.lattice, heat
+        with torch.autocast(heat.device.type, enabled=False):  # halves would round displacements
+            return heat @ self.lattice, heat
 
     def chosen_points(self, fixed: torch.Tensor, region: torch.Tensor | None) -> torch.Tensor:
         """(K, d) keypoints of one fixed scan ([Z,] Y, X)."""

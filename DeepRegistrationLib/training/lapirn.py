@@ -31,7 +31,6 @@ from .batch import Batch
 from .case_pairs import Augmentation, CasePairs, pairs_of
 from .cases import Case, Role, TrainingCases
 from .measured import dice, folding, means, pictures
-from .precision import on_processor
 from .recipe import Stage, Validation
 from .recipes.lapirn import Part, Settings, parts
 from .synthetic.pairs import SyntheticPairs
@@ -93,8 +92,7 @@ class LapIRNTraining:
             for v in (batch.fixed, batch.moving, batch.region, batch.fixed_labels, batch.moving_labels)
         )
         assert fixed is not None and moving is not None
-        with on_processor(self.settings.processor_half, fixed.device):
-            found: Prediction = self.network(fixed, moving, levels=level)
+        found: Prediction = self.network(fixed, moving, levels=level)
         overlap = fixed_labels is not None and moving_labels is not None and self.settings.overlap_weight > 0
         both = torch.cat([moving, moving_labels], dim=1) if overlap and moving_labels is not None else moving
         moved = warp(both, found.displacement)

@@ -143,8 +143,8 @@ def breathing(settings: Settings) -> SyntheticSettings:
     """Breathing chests on the working grid."""
     return SyntheticSettings(
         families=("lungs",), size=size(settings, 2 if settings.slices else 3), spacing=settings.spacing,
-        motions=("breathing",), amplitude=(settings.motion / 3, settings.motion), smoothness=_SMOOTHNESS,
-        contrast="typical", labels=settings.mask_weight > 0,
+        motions=("breathing",), linear=("none", "aligned"), amplitude=(settings.motion / 3, settings.motion),
+        smoothness=_SMOOTHNESS, contrast="typical", labels=settings.mask_weight > 0,
     )  # fmt: skip
 
 

@@ -29,9 +29,3 @@ Levels = Annotated[
     int, Range(1, 4), Title("Levels"), Help("Resolutions, each half as fine as the next."), Advanced()
 ]
 Mirror = Annotated[bool, Title("Mirror"), Help("Half of the samples are mirrored left to right."), Advanced()]
-ProcessorHalf = Annotated[
-    bool,
-    Title("Half precision on the processor"),
-    Help("Learn in bfloat16 on the CPU: twice as fast or more where the processor has instructions for it."),
-    Advanced(),
-]

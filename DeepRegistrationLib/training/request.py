@@ -31,7 +31,7 @@ class TrainingRequest:
     start         folder or id of a model to go on from (fine-tuning), in the recipe's last stage; None: fresh weights
     steps, batch, learning_rate, validate_every, patience   None: the recipe's
     device        "auto", "cpu", "cuda:0", "mps"
-    precision     "auto": halves where the device gains from it; "full"
+    precision     "auto", "half" or "full": see training/precision.py
     resume        go on where `out` holds a training; without, such a folder is refused
     checkpoint_seconds    between two checkpoints; one is also written at the end and on Cancelled
     model_id, title       of the model that is made; None: the recipe's id, and the recipe's title
@@ -79,6 +79,7 @@ class TrainingRequest:
         }
         for name, value in numbers.items():
             words += [] if value is None else [f"--{name}", str(value)]
+        words += ["--precision", self.precision] if self.precision != "auto" else []
         words += ["--half"] if self.half else []
         return shlex.join([*words, "--seed", str(self.seed)])
 

@@ -133,6 +133,7 @@ def _plan(request: TrainingRequest, recipe: Recipe, settings: Any, start: Model 
         "seed": request.seed,
         "batch": batch,
         "learning_rate": rate,
+        "precision": request.precision,
         "cases": [[c.name, c.role.value] for c in request.cases.cases] if request.cases else [],
         "starting_weights": start.sha256 if start else "none",
     }

@@ -37,7 +37,6 @@ from .batch import Batch
 from .case_pairs import Augmentation, CasePairs, pairs_of
 from .cases import Role, TrainingCases
 from .measured import means, measured, pictures
-from .precision import on_processor
 from .recipe import Stage, Validation
 from .recipes.voxelmorph_plus_plus import Settings
 from .synthetic.pairs import SyntheticPairs
@@ -110,9 +109,8 @@ class KeypointTraining:
     def losses(self, batch: Batch, stage: Stage) -> Mapping[str, torch.Tensor]:
         said, points = self.settings, batch.fixed_points
         assert points is not None and batch.moving_points is not None
-        with on_processor(said.processor_half, batch.fixed.device):
-            features = self._net.features(batch.fixed, batch.moving)
-            u, heat = self._net.displacements(self._net.at(features, points))
+        features = self._net.features(batch.fixed, batch.moving)
+        u, heat = self._net.displacements(self._net.at(features, points))
         losses: dict[str, torch.Tensor] = {}
         if said.learn_from != "similarity":
             error = (u - (batch.moving_points - points)) / self.reach
@@ -201,7 +199,7 @@ def breathing(settings: Settings) -> SyntheticSettings:
     """Chests whose lungs slide along the wall, in scans of one kind."""
     return SyntheticSettings(
         families=("lungs",), size=(settings.size,) * (2 if settings.slices else 3), spacing=settings.spacing,
-        motions=("breathing",), amplitude=(0.3 * settings.amplitude, settings.amplitude),
+        motions=("breathing",), linear=("none", "aligned"), amplitude=(0.3 * settings.amplitude, settings.amplitude),
         smoothness=_SMOOTHNESS, contrast="typical", points=256, labels=False,
     )  # fmt: skip
 

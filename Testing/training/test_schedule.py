@@ -13,7 +13,7 @@ from DeepRegistrationLib.core.errors import InputError
 from DeepRegistrationLib.io.weights import write_tensors
 from DeepRegistrationLib.training import checkpoint
 from DeepRegistrationLib.training.checkpoint import State
-from DeepRegistrationLib.training.precision import half_type, learn_in, on_processor, scaler_for, widened
+from DeepRegistrationLib.training.precision import half_type, learn_in, scaler_for, widened
 from DeepRegistrationLib.training.recipe import Stage, Validation
 from DeepRegistrationLib.training.request import LossEvent, ValidationEvent
 from DeepRegistrationLib.training.run_log import LOSSES, RunLog, read_log, shortened
@@ -139,8 +139,10 @@ def test_a_log_is_shortened_to_means(tmp_path: Path) -> None:
     json.dumps(short, allow_nan=False)
 
 
-def test_half_precision_is_for_graphics_cards_alone() -> None:
+def test_half_precision_is_for_graphics_cards_and_where_it_is_asked_for() -> None:
     assert half_type(torch.device("cpu"), "auto") is None
+    assert half_type(torch.device("cpu"), "full") is None
+    assert half_type(torch.device("cpu"), "half") is torch.bfloat16
     assert half_type(torch.device("mps"), "auto") is None
     assert half_type(torch.device("cuda"), "full") is None
     assert not scaler_for(None).is_enabled() and not scaler_for(torch.bfloat16).is_enabled()
@@ -150,16 +152,7 @@ def test_half_precision_is_for_graphics_cards_alone() -> None:
     assert network.forward == before
 
 
-def test_a_processor_works_in_halves_where_that_is_chosen() -> None:
-    network, x = nn.Linear(2, 2), torch.ones(1, 2)
-    chosen = [(True, "cpu"), (False, "cpu"), (True, "cuda")]
-    for (half, device), wanted in zip(chosen, (torch.bfloat16, torch.float32, torch.float32), strict=True):
-        with on_processor(half, torch.device(device)):
-            assert network(x).dtype == wanted
-
-
 def test_a_network_learns_in_halves_and_is_used_in_full() -> None:
-    """On the CPU, which can do it too, though it gains nothing."""
     seen: list[torch.dtype] = []
 
     class Inner(nn.Linear):

@@ -12,6 +12,7 @@ from DeepRegistrationLib.core.sampling import sample_index
 from DeepRegistrationLib.ops.warp import index_grid, warp
 from DeepRegistrationLib.training.batch import Batch, collated
 from DeepRegistrationLib.training.synthetic import SyntheticPairs, SyntheticSettings, bounding_boxes
+from DeepRegistrationLib.training.synthetic.affine_motion import random_affine, taken_back
 from DeepRegistrationLib.training.synthetic.anatomy import draw_anatomy, segments_of
 from DeepRegistrationLib.training.synthetic.breathing import breathing_field, random_wall
 from DeepRegistrationLib.training.synthetic.deformation import diffeomorphic_field, point_field, smooth_field
@@ -199,6 +200,22 @@ def test_linear_motion_is_linear() -> None:
     assert torch.allclose(matrix @ matrix.T, torch.eye(3), atol=1e-4)
     assert torch.allclose(jacobian(made.displacement[0]), torch.tensor(1.0), atol=1e-3)
     assert made.displacement.abs().max() > 1
+
+
+def test_what_an_affine_alignment_leaves() -> None:
+    """Nothing of an affine motion, and less of any other than there was; the truth stays exact."""
+    shape = (20, 24, 28)
+    x = index_grid(shape, torch.zeros(()))
+    turn = random_affine(draws(3), shape, 12.0, 3.0, 0.1)
+    back = taken_back((turn(x) - x).movedim(-1, 0))
+    assert torch.allclose(back(turn(x)), x, atol=1e-3)
+    for k in range(3):
+        before, after = (
+            pair(k, families=("lungs",), motions=("breathing",), linear=(linear,), amplitude=(20.0, 20.0)).displacement
+            for linear in ("none", "aligned")
+        )
+        assert before is not None and after is not None
+        assert 0.05 * before.square().mean() < after.square().mean() < before.square().mean()
 
 
 def test_the_moving_anatomy_varies_without_touching_the_truth() -> None:

@@ -32,7 +32,8 @@ def _trainee(**changes: object) -> KeypointTraining:
 
 @pytest.fixture(scope="module")
 def lesson() -> Batch:
-    return _trainee(amplitude=36.0, size=64, spacing=4.0).matched(0)
+    """A pair that moves by one to two voxels."""
+    return _trainee(amplitude=36.0, size=64, spacing=4.0).matched(2)
 
 
 def test_matched_keypoints_are_near_the_truth(lesson: Batch) -> None:

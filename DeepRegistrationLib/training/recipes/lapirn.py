@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ...core.spec import Advanced, Help, Range, Title, Unit
 from ..recipe import Recipe, Stage
-from ..recipe_settings import HighestIntensity, Levels, LowestIntensity, Mirror, ProcessorHalf
+from ..recipe_settings import HighestIntensity, Levels, LowestIntensity, Mirror
 
 if TYPE_CHECKING:
     from ..cases import TrainingCases
@@ -74,7 +74,6 @@ class Settings:
         Advanced(),
     ] = 0.1
     mirror: Mirror = True
-    processor_half: ProcessorHalf = False
 
 
 #: share of the steps of a level that the coarser levels are held for, and of the levels themselves

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ...core.spec import Advanced, Choice, Help, Range, Title, Unit
 from ..recipe import Recipe
-from ..recipe_settings import HighestIntensity, LowestIntensity, Mirror, ProcessorHalf
+from ..recipe_settings import HighestIntensity, LowestIntensity, Mirror
 
 if TYPE_CHECKING:
     from ..cases import TrainingCases
@@ -88,7 +88,6 @@ class Settings:
     slices: Annotated[
         bool, Title("Slices"), Help("Draw slices instead of volumes, to try things out quickly."), Advanced()
     ] = False
-    processor_half: ProcessorHalf = False
 
 
 def trainee(settings: Settings, cases: TrainingCases | None) -> Trainee:

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
+from ...ops.warp import index_grid
 from .draws import Draws
+
+#: about so many voxels along each axis tell how a motion is taken back
+_FITTED = 16
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,16 @@ def random_affine(
     scales = torch.tensor(draws.uniforms(d, 1 - scaling, 1 + scaling), dtype=torch.float64)
     centre = (torch.tensor(list(shape)[::-1], dtype=torch.float64) - 1) / 2
     return AffineMotion(matrix * scales, torch.tensor(draws.uniforms(d, -shift, shift), dtype=torch.float64), centre)
+
+
+def taken_back(field: torch.Tensor) -> AffineMotion:
+    """The affine map A with the least sum of |A(x + u(x)) - x|^2 over all voxels x, u = field (d, [Z,] Y, X) voxels:
+    A o (id + u) is what an affine alignment leaves of the motion."""
+    shape = field.shape[1:]
+    skipped = tuple(slice(None, None, max(1, n // _FITTED)) for n in shape)
+    x = index_grid(shape, field)[skipped].reshape(-1, len(shape)).to("cpu", torch.float64)
+    u = field[(slice(None), *skipped)].flatten(1).T.to("cpu", torch.float64)
+    centre = (torch.tensor(list(shape)[::-1], dtype=torch.float64) - 1) / 2
+    moved = torch.cat([x + u - centre, torch.ones_like(x[:, :1])], dim=1)
+    solution = torch.linalg.lstsq(moved, x - centre).solution
+    return AffineMotion(solution[:-1].T.contiguous(), solution[-1], centre)

@@ -13,7 +13,7 @@ import torch
 from ...core.sampling import sample_batch, sample_index
 from ...ops.warp import index_grid
 from ..batch import Batch
-from .affine_motion import AffineMotion, random_affine
+from .affine_motion import AffineMotion, random_affine, taken_back
 from .anatomy import Anatomy, draw_anatomy, segments_of, tissue_table
 from .breathing import breathing_field, random_wall, wall_lattice
 from .deformation import diffeomorphic_field, point_field, smooth_field
@@ -100,7 +100,10 @@ class SyntheticPairs:
         if linear == "none":
             return field
         scaling = said.scaling if linear == "affine" else 0.0
-        move = random_affine(draws, shape, said.rotation, said.translation / said.spacing, scaling)
+        if linear == "aligned":
+            move = taken_back(field)
+        else:
+            move = random_affine(draws, shape, said.rotation, said.translation / said.spacing, scaling)
         return (move(voxels + field.movedim(0, -1)) - voxels).movedim(-1, 0).contiguous()
 
     def _wall(self, draws: Draws, anatomy: Anatomy, placement: AffineMotion) -> torch.Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 FAMILIES: tuple[str, ...] = ("shapes", "tubes", "organs", "lungs", "heads")
 MOTIONS: tuple[str, ...] = ("none", "smooth", "diffeomorphic", "breathing", "points")
-LINEAR: tuple[str, ...] = ("none", "rigid", "affine")
+LINEAR: tuple[str, ...] = ("none", "rigid", "affine", "aligned")
 CONTRASTS: tuple[str, ...] = ("typical", "same", "different")
 LESIONS: tuple[str, ...] = ("none", "fixed", "moving", "either")
 
@@ -29,7 +29,8 @@ class SyntheticSettings:
     smoothness  mm between the knots of the random B-spline
     frequencies of "points": (standard deviation of the Gaussian mm, number of points), one drawn for each pair
     linear      rigid or affine motion on top of the deformation: up to `rotation` degrees about each axis,
-                `translation` mm along each, `scaling` relative change along each
+                `translation` mm along each, `scaling` relative change along each; "aligned": what an affine alignment
+                leaves of the deformation, as networks see it behind one
     variation   mm, largest component of a low-frequency deformation of the moving anatomy itself (it is no part of
                 the truth): no two moving images are alike
     contrast    "typical": intensities as such an anatomy has in CT or MR, both images alike; "same": random, both
