@@ -80,6 +80,9 @@ def build(settings: Mapping[str, Any]) -> RegNet:
 class RegNet(nn.Module):
     """See the module's docstring. Displacements are voxels, components x, y[, z], fixed to moving."""
 
+    #: what losses call instead of the whole (training/precision.py)
+    learns_through = ("block",)
+
     def __init__(self, settings: RegNetSettings | None = None) -> None:
         super().__init__()
         self.settings = settings = settings or RegNetSettings()
@@ -154,6 +157,13 @@ class RegNet(nn.Module):
         for parity in itertools.product((0, 1), repeat=d):
             out[(*_ALL, *(slice(p, None, 2) for p in parity))] = one(parity).to(out.dtype)
         return out
+
+    def hold_normalisation(self) -> None:
+        """Batch normalisation with the means over what was seen so far, also while the network learns, until its next
+        `train()`: the patches of one block are too much alike to stand for all."""
+        for module in self.modules():
+            if isinstance(module, tuple(_NORMS.values())):
+                module.eval()
 
     # ------------------------------------------------------------------ parts
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from DeepRegistrationLib.ops.warp import warp
 from DeepRegistrationLib.training.cases import Case, Role, TrainingCases
 from DeepRegistrationLib.training.deformed_scans import DeformedScans, FieldSettings
 from DeepRegistrationLib.training.recipe import Stage
-from DeepRegistrationLib.training.recipes.regnet import RECIPE, Settings
+from DeepRegistrationLib.training.recipes.regnet import RECIPE, Settings, stages
 from DeepRegistrationLib.training.regnet import RegNetTraining, block_of, residual, synthetic
 from DeepRegistrationLib.training.synthetic import SyntheticPairs
 
@@ -109,3 +111,34 @@ def test_cases_are_taken_by_their_role() -> None:
 def test_the_recipe_declares_what_it_makes() -> None:
     training = RECIPE.trainee(SMALL, None)
     assert training.card()["network"] == {"dimension": 2, "scales": 2, "late": True, "width": 0.2, "stride": 2}
+
+
+def test_the_second_stage_normalises_as_the_finished_network() -> None:
+    """Its loss is that of the network in evaluation, and the means over what was seen do not change."""
+    torch.manual_seed(0)
+    trainee = RegNetTraining(SMALL, None)
+    first, settled = stages(trainee.settings)
+    batch = trainee.sample(torch.Generator().manual_seed(1), CPU)
+    trainee.network.train()
+    trainee.enter(first)
+    by_block = trainee.losses(batch, first)["mae"]
+    kept = {k: v.clone() for k, v in trainee.network.state_dict().items()}
+    trainee.enter(settled)
+    by_means = trainee.losses(batch, settled)["mae"]
+    by_means.backward()
+    assert all(torch.equal(v, kept[k]) for k, v in trainee.network.state_dict().items())
+    trainee.network.eval()
+    assert torch.equal(by_means, trainee.losses(batch, settled)["mae"]) and not torch.equal(by_means, by_block)
+
+
+def test_blocks_lie_where_motion_is_more_often() -> None:
+    trainee = RegNetTraining(replace(SMALL, size=160), None)
+    whole, chosen = 0.0, 0.0
+    for k in range(30):
+        batch = trainee.sample(torch.Generator().manual_seed(k), CPU)
+        generator = torch.Generator().manual_seed(k)
+        pair = trainee.pairs[int(torch.randint(2, (), generator=generator))].sample(generator, CPU)
+        assert batch.displacement is not None and batch.region is not None and pair.displacement is not None
+        chosen += float(batch.displacement.norm(dim=1)[batch.region[:, 0] > 0].mean())
+        whole += float(pair.displacement.norm(dim=1).mean())
+    assert chosen > 1.2 * whole

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from ...core.spec import Advanced, Help, Range, Title, Unit
-from ..recipe import Recipe
+from ..recipe import Recipe, Stage
 from ..recipe_settings import HighestIntensity, LowestIntensity, WorkingSpacing
 
 if TYPE_CHECKING:
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
     from ..recipe import Trainee
 
 
+#: the second stage's name, and its share of the steps
+SETTLED, _SHARE = "Settled normalisation", 0.6
+
+
 @dataclass(frozen=True)
 class Settings:
     """Defaults are those of the chest CT model."""
 
-    spacing: WorkingSpacing = 3.0
+    spacing: WorkingSpacing = 2.0
     low: LowestIntensity = -1000.0
     high: HighestIntensity = 500.0
     amplitude: Annotated[
@@ -34,7 +39,7 @@ class Settings:
         Unit("voxels"),
         Title("Size of a sample"),
         Help("Edge of the scans that are drawn; patches come from a block of them."),
-    ] = 96
+    ] = 72
     block: Annotated[
         int,
         Range(2, 128, 8),
@@ -60,6 +65,11 @@ class Settings:
     ] = 3
 
 
+def stages(settings: Settings) -> Sequence[Stage]:
+    """Batch normalisation by the block at hand at first, then by the means of all blocks, as when it is used."""
+    return Stage("Training", 1 - _SHARE), Stage(SETTLED, _SHARE)
+
+
 def trainee(settings: Settings, cases: TrainingCases | None) -> Trainee:
     """See training/regnet.py."""
     from ..regnet import RegNetTraining
@@ -76,7 +86,8 @@ RECIPE = Recipe(
     doi="10.1007/978-3-319-66182-7_27",
     settings=Settings,
     trainee=trainee,
-    steps=6000,
+    stages=stages,
+    steps=2000,
     batch=1,
     learning_rate=1e-3,
     validate_every=250,
