@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, make_dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..core.spec import Choice, Help, Title
+from ..core.spec import Choice, Help, Preset, Title
 from .initialisation import INITIALISATIONS
 from .intensity_window import HighestIntensity, LowestIntensity
 from .network_models import AUTOMATIC, InstalledModels
 from .refinement_parameters import (
+    LUNG_CT,
     CoarseSteps,
     Diffeomorphic,
     FineSteps,
@@ -32,6 +33,10 @@ from .refinement_parameters import (
 if TYPE_CHECKING:
     from ..core.grid import Grid
     from ..optim.convex_adam import RefinementSettings
+
+#: stiffer than that of methods which search: the large motion is in the network's answer
+NETWORK_LUNG_CT = Preset(LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "smoothness": 1.0})
+QUICK_LOOK = Preset("fast", "Quick look", {"iterations": 20, "coarse_iterations": 15})
 
 _MODEL_HELP = "The trained weights; the automatic choice is the model that comes with the method."
 

@@ -13,10 +13,9 @@ and training/displacement_embeddings.py; the answer is refined.
 
 from __future__ import annotations
 
-from ...core.spec import Preset
 from ...networks.footprint import Footprint
 from ..network_inference import learned_spec
-from ..refinement_parameters import LUNG_CT
+from ..network_parameters import NETWORK_LUNG_CT, QUICK_LOOK
 
 #: bytes: the feature network's first layers at full resolution, measured; keypoints lie anywhere, so it sees all
 FOOTPRINT = Footprint(bytes_per_voxel=170)
@@ -30,8 +29,5 @@ SPEC = learned_spec(
     "registration using displacement embeddings",
     doi="10.48550/arXiv.2005.13338",
     footprint=FOOTPRINT,
-    presets=(
-        LUNG_CT,
-        Preset("fast", "Quick look", {"iterations": 20, "coarse_iterations": 15}),
-    ),
+    presets=(NETWORK_LUNG_CT, QUICK_LOOK),
 )

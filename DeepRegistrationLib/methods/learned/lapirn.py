@@ -15,6 +15,7 @@ from __future__ import annotations
 from ...core.spec import Preset
 from ...networks.footprint import Footprint
 from ..network_inference import learned_spec
+from ..network_parameters import QUICK_LOOK
 
 #: bytes: 28 channels (those of the published weights) five times over and the scans, measured; margin: convolutions of
 #: all three levels one after the other
@@ -44,6 +45,6 @@ SPEC = learned_spec(
                 "coarse_iterations": 0,
             },
         ),
-        Preset("fast", "Quick look", {"iterations": 20, "coarse_iterations": 15}),
+        QUICK_LOOK,
     ),
 )
