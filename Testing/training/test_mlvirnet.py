@@ -15,10 +15,11 @@ from DeepRegistrationLib.io.weights import load_weights
 from DeepRegistrationLib.networks.catalogue import build
 from DeepRegistrationLib.networks.working import WorkingSettings
 from DeepRegistrationLib.training.cases import Case, TrainingCases
-from DeepRegistrationLib.training.mlvirnet import MlVirnetTraining, breathing
+from DeepRegistrationLib.training.mlvirnet import MlVirnetTraining, breathing, packed
 from DeepRegistrationLib.training.recipes.mlvirnet import RECIPE, Settings, stages
 from DeepRegistrationLib.training.request import TrainingRequest
 from DeepRegistrationLib.training.run import run_training
+from DeepRegistrationLib.training.synthetic import SyntheticPairs
 
 TINY: dict[str, Any] = {
     "slices": True, "size": 32, "length": 48, "stride": 1, "filters": 4, "levels": 2, "spacing": 6.0, "motion": 40.0,
@@ -82,6 +83,17 @@ def test_drawn_pairs_come_again() -> None:
     assert len(different) == 2
     again = trainee(drawn=2).sample(torch.Generator().manual_seed(5), torch.device("cpu"))
     assert torch.equal(again.fixed, seen[5])
+
+
+def test_drawn_pairs_are_kept_small_and_whole() -> None:
+    made = trainee(drawn=1)
+    assert isinstance(made.pairs, SyntheticPairs)
+    drawn = made.pairs.sample(torch.Generator().manual_seed(0), torch.device("cpu"))
+    kept, used = packed(drawn), made.sample(torch.Generator().manual_seed(3), torch.device("cpu"))
+    assert used.fixed_labels is not None and drawn.fixed_labels is not None and kept.fixed_labels is not None
+    assert torch.equal(used.fixed_labels, drawn.fixed_labels) and torch.equal(used.moving, drawn.moving)
+    assert used.region is not None and drawn.region is not None and torch.equal(used.region, drawn.region)
+    assert kept.fixed_labels.element_size() == 1 and kept.displacement is None
 
 
 def test_a_training_gives_a_model_that_runs(tmp_path: Path) -> None:
