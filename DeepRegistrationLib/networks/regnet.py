@@ -103,6 +103,14 @@ class RegNet(nn.Module):
             if self.out.bias is not None:
                 self.out.bias.zero_()
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Weights of a network for slices fit one for volumes, too: it then looks at the middle slice of every patch
+        as that one does, finds no motion across it, and can learn the rest."""
+        flat = state_dict.get("out.bias")
+        if self.settings.dimension == 3 and flat is not None and len(flat) == 2:
+            state_dict = {name: _deepened(name, value) for name, value in state_dict.items()}
+        return super().load_state_dict(state_dict, strict, assign)
+
     # ------------------------------------------------------------------ patch by patch
 
     def patches(
@@ -216,6 +224,17 @@ def _layers(d: int, channels: Sequence[int], size: int = 3) -> nn.Sequential:
     for n, m in itertools.pairwise(channels):
         parts += [_CONVOLUTIONS[d](n, m, size, bias=False), _NORMS[d](m, momentum=0.05), nn.ReLU(inplace=True)]
     return nn.Sequential(*parts)
+
+
+def _deepened(name: str, value: torch.Tensor) -> torch.Tensor:
+    """What a network for slices has by that name, as one for volumes has it: kernels at the middle of the new axis, and
+    an answer of 0 along it."""
+    if value.dim() == 4:
+        size = value.shape[-1]
+        deep = value.new_zeros((*value.shape[:2], size, *value.shape[2:]))
+        deep[:, :, size // 2] = value
+        value = deep
+    return torch.cat([value, torch.zeros_like(value[:1])]) if name.startswith("out.") else value
 
 
 def _held(image: torch.Tensor, margins: tuple[int, int]) -> torch.Tensor:

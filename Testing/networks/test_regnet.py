@@ -135,3 +135,18 @@ def test_odd_sizes_and_unknown_settings_are_refused() -> None:
     with pytest.raises(InputError):
         build("regnet", {"depth": 3})
     assert isinstance(build("regnet", {"width": 0.25}), RegNet)
+
+
+def test_a_network_for_volumes_takes_over_what_one_for_slices_learned() -> None:
+    """Where scans are the same in every slice, it finds what that one finds in a slice, and nothing across."""
+    flat, deep = network(dimension=2), network(dimension=3)
+    fixed, moving = torch.rand(2, 1, 1, 12, 16)
+    deep.load_state_dict(flat.state_dict())
+    with torch.no_grad():
+        wanted = flat(fixed, moving).displacement
+        volumes = (scan[:, :, None].expand(-1, -1, 4, -1, -1).contiguous() for scan in (fixed, moving))
+        found = deep(*volumes).displacement
+    assert torch.allclose(found[:, :2], wanted[:, :, None].expand(-1, -1, 4, -1, -1), atol=1e-5)
+    assert torch.equal(found[:, 2], torch.zeros_like(found[:, 2])) and wanted.abs().max() > 0.1
+    with pytest.raises(RuntimeError):
+        flat.load_state_dict(deep.state_dict())
