@@ -127,6 +127,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/methods/learned/__init__.py
   DeepRegistrationLib/methods/learned/displacement_embeddings.py
   DeepRegistrationLib/methods/learned/lapirn.py
+  DeepRegistrationLib/methods/learned/mlvirnet.py
   DeepRegistrationLib/methods/memory.py
   DeepRegistrationLib/methods/network_answer.py
   DeepRegistrationLib/methods/network_inference.py
@@ -371,4 +372,7 @@ set(DeepRegistrationLib_PYTHON_RESOURCES
   Resources/Models/lapirn/README.md
   Resources/Models/lapirn/card.json
   Resources/Models/lapirn/model.safetensors
+  Resources/Models/mlvirnet/README.md
+  Resources/Models/mlvirnet/card.json
+  Resources/Models/mlvirnet/model.safetensors
   )

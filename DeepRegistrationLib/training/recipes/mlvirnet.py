@@ -42,14 +42,14 @@ class Settings:
         Unit("mm"),
         Title("Largest motion"),
         Help("Of the breathing that is drawn where there are no cases."),
-    ] = 30.0
+    ] = 40.0
     drawn: Annotated[
         int,
         Range(0, 100_000, 100),
         Title("Drawn pairs"),
         Help("So many different pairs are drawn where there are no cases, and kept in memory; 0: a new one each step."),
         Advanced(),
-    ] = 0
+    ] = 250
     slices: Annotated[
         bool,
         Title("Slices"),
@@ -114,8 +114,8 @@ RECIPE = Recipe(
     settings=Settings,
     trainee=trainee,
     stages=stages,
-    steps=6000,
+    steps=4500,
     batch=1,
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     validate_every=250,
 )
