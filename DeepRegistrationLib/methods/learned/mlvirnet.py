@@ -17,5 +17,6 @@ SPEC = learned_spec(
     doi="10.1007/978-3-030-32226-7_29",
     # measured: 71 bytes a voxel at 128^3; the coarsest level's reach is larger than the margin, but adds little there
     footprint=Footprint(bytes_per_voxel=100, margin=48),
+    defaults={"intensity_weight": 1.0, "smoothness": 0.6},
     presets=(NETWORK_LUNG_CT, QUICK_LOOK),
 )
