@@ -128,6 +128,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/methods/learned/displacement_embeddings.py
   DeepRegistrationLib/methods/learned/lapirn.py
   DeepRegistrationLib/methods/learned/mlvirnet.py
+  DeepRegistrationLib/methods/learned/regnet.py
   DeepRegistrationLib/methods/memory.py
   DeepRegistrationLib/methods/network_answer.py
   DeepRegistrationLib/methods/network_inference.py
@@ -375,4 +376,7 @@ set(DeepRegistrationLib_PYTHON_RESOURCES
   Resources/Models/mlvirnet/README.md
   Resources/Models/mlvirnet/card.json
   Resources/Models/mlvirnet/model.safetensors
+  Resources/Models/regnet/README.md
+  Resources/Models/regnet/card.json
+  Resources/Models/regnet/model.safetensors
   )
