@@ -29,9 +29,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..core.progress import Tick, no_tick
 from ..core.sampling import sample_batch
 from ..ops.warp import index_grid
-from .catalogue import Prediction
+from .catalogue import Prediction, TickingNetwork
 
 #: voxels of the patches before and behind their centre
 SMALL = (14, 14)
@@ -39,6 +40,9 @@ LARGE = (27, 26)
 
 #: batch and channels, when a part is cut out
 _ALL = (slice(None), slice(None))
+
+#: multiplications of a slab: a fraction of a second of one core
+_AT_ONCE = 10**10
 
 #: how far an answer sees, for evaluation in pieces
 MARGIN = 28
@@ -77,7 +81,7 @@ def build(settings: Mapping[str, Any]) -> RegNet:
     return RegNet(RegNetSettings(**settings))
 
 
-class RegNet(nn.Module):
+class RegNet(TickingNetwork):
     """See the module's docstring. Displacements are voxels, components x, y[, z], fixed to moving."""
 
     #: what losses call instead of the whole (training/precision.py)
@@ -125,6 +129,9 @@ class RegNet(nn.Module):
     def forward(self, fixed: torch.Tensor, moving: torch.Tensor, region: torch.Tensor | None = None) -> Prediction:
         """As networks/catalogue.py says, for even sizes; `details`: "lattice" (B, d, ...) as evaluated, "start" its
         first voxel and "step", along every axis."""
+        for module in self.modules():
+            if isinstance(module, _Convolution3d):
+                module.tick = self.tick
         step = self.settings.stride
         start = step - 1
         values = self.lattice(fixed, moving)
@@ -215,7 +222,26 @@ class _Pipeline(nn.Module):
         return found
 
 
-_CONVOLUTIONS: Mapping[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+class _Convolution3d(nn.Conv3d):
+    """Slab by slab where no gradient is kept, with a chance to cancel in between: one layer takes seconds."""
+
+    tick: Tick = staticmethod(no_tick)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        reach = self.kernel_size[0] - 1
+        slices = input.shape[2] - reach
+        work = input[0, 0, 0].numel() * self.weight.numel()
+        thick = max(1, _AT_ONCE // work)
+        if torch.is_grad_enabled() or thick >= slices:
+            return super().forward(input)
+        parts = []
+        for first in range(0, slices, thick):
+            parts.append(super().forward(input[:, :, first : min(first + thick, slices) + reach]))
+            self.tick()
+        return torch.cat(parts, dim=2)
+
+
+_CONVOLUTIONS: Mapping[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: _Convolution3d}
 _NORMS: Mapping[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 

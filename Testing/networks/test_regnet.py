@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from DeepRegistrationLib.core.errors import InputError
+from DeepRegistrationLib.networks import regnet
 from DeepRegistrationLib.networks.catalogue import build
 from DeepRegistrationLib.networks.regnet import RegNet, RegNetSettings
 
@@ -150,3 +151,14 @@ def test_a_network_for_volumes_takes_over_what_one_for_slices_learned() -> None:
     assert torch.equal(found[:, 2], torch.zeros_like(found[:, 2])) and wanted.abs().max() > 0.1
     with pytest.raises(RuntimeError):
         flat.load_state_dict(deep.state_dict())
+
+
+def test_slab_by_slab_nothing_changes_and_a_cancel_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, (fixed, moving) = network(dimension=3), torch.rand(2, 1, 1, 12, 10, 14)
+    with torch.no_grad():
+        whole = made(fixed, moving).displacement
+        monkeypatch.setattr(regnet, "_AT_ONCE", 10**6)
+        ticks: list[int] = []
+        made.tick = lambda: ticks.append(1)
+        assert torch.allclose(made(fixed, moving).displacement, whole, atol=1e-5)
+    assert len(ticks) > 50
