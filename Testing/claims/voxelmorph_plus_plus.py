@@ -14,8 +14,8 @@ Heinrich, Hansen: VoxelMorph++: going beyond the cranial vault with keypoint sup
 optimisation, WBIR 2022, doi:10.1007/978-3-031-11203-4_10.
 
 So far one part fails: with heat maps, but without keypoints, the network learns so slowly that after 1500 steps it is
-behind the plain one (TRE of its answers, before 5.58 mm: plain 5.35, heat maps 5.49, with keypoints 4.55; after Adam, by
-itself 5.24 mm: 4.25, 4.70, 4.23). What the keypoints add holds both times.
+behind the plain one (TRE of the answers, 5.58 mm before: plain 5.35, heat maps 5.49, with keypoints 4.55; after Adam,
+5.24 mm by itself: 4.25, 4.70, 4.23). What the keypoints add holds both times.
 
     python Testing/claims/voxelmorph_plus_plus.py      exits with 1 where the claim fails; ten minutes on two cores
 """
