@@ -34,11 +34,8 @@ if TYPE_CHECKING:
     from ..core.grid import Grid
     from ..optim.convex_adam import RefinementSettings
 
-#: stiffer than that of methods which search, for the large motion is in the network's answer; with as many coarse
-#: steps on one width of the knots as those have on two
-NETWORK_LUNG_CT = Preset(
-    LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "smoothness": 1.2, "coarse_iterations": 80}
-)
+#: with as many coarse steps on one width of the knots as methods which search have on two
+NETWORK_LUNG_CT = Preset(LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "coarse_iterations": 80})
 QUICK_LOOK = Preset("fast", "Quick look", {"iterations": 20, "coarse_iterations": 15})
 
 _MODEL_HELP = "The trained weights; the automatic choice is the model that comes with the method."
