@@ -16,8 +16,8 @@ from ...networks.footprint import Footprint
 from ..network_inference import learned_spec
 from ..network_parameters import NETWORK_LUNG_CT, QUICK_LOOK
 
-#: bytes: the layers of the padded small patches, estimated; margin: the larger patch
-FOOTPRINT = Footprint(bytes_per_voxel=1000, margin=28)
+#: bytes: the layers of the padded small patches, measured; margin: the larger patch
+FOOTPRINT = Footprint(bytes_per_voxel=1800, margin=28)
 
 SPEC = learned_spec(
     "regnet",
