@@ -22,8 +22,9 @@ from ..networks.footprint import Footprint
 from .intensity_window import chosen_window
 from .network_answer import Answer, matched_points, network_answer
 from .network_models import chosen_model, weights_provenance
-from .network_parameters import NetworkParameters, parameters_for, refinement_settings
+from .network_parameters import NetworkParameters, parameters_for
 from .network_start import COARSE_WIDTHS, worth_starting_from
+from .refinement_parameters import numbers_of
 
 if TYPE_CHECKING:
     from ..core.context import Context
@@ -150,13 +151,13 @@ def _refined(
     problem: RegistrationProblem, found: Answer, fixed: Grid, parameters: NetworkParameters, context: Context
 ) -> tuple[Transform, dict[str, list[float]]]:
     """The network's answer after instance optimisation, on the upright fixed grid; the objective by stage."""
-    from ..optim.convex_adam import landmark_term, mind_features, refine, shared_labels
+    from ..optim.convex_adam import RefinementSettings, landmark_term, mind_features, refine, shared_labels
     from ..optim.spline_transform import spline_transform
     from ..optim.working_pair import prepare, working_grid
 
     progress, initial = context.progress, problem.initial_transform
     grid = working_grid(fixed, parameters.spacing)
-    settings = refinement_settings(parameters, grid, context.seed)
+    settings = numbers_of(parameters, RefinementSettings, grid, context.seed)
     progress.update(0.0, "Preparing the scans")
     pair = prepare(problem, grid, initial, chosen_window(parameters), progress.tick)
     labels = shared_labels(problem, grid, initial) if settings.segmentation_weight > 0 else None

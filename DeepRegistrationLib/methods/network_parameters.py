@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, make_dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from ..core.spec import Choice, Help, Preset, Title
 from .initialisation import INITIALISATIONS
@@ -27,12 +27,7 @@ from .refinement_parameters import (
     StepLength,
     WithInverse,
     WorkingSpacing,
-    automatic_dilation,
 )
-
-if TYPE_CHECKING:
-    from ..core.grid import Grid
-    from ..optim.convex_adam import RefinementSettings
 
 #: with as many coarse steps on one width of the knots as methods which search have on two
 NETWORK_LUNG_CT = Preset(LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "coarse_iterations": 80})
@@ -109,15 +104,3 @@ def _redeclared(declaration: type, models: Choice, defaults: Mapping[str, Any]) 
     made = make_dataclass("Parameters", changed, bases=(declaration,), frozen=True)
     made.__doc__ = declaration.__doc__
     return made
-
-
-def refinement_settings(parameters: NetworkParameters, grid: Grid, seed: int) -> RefinementSettings:
-    """Those of the instance optimisation on its working grid."""
-    from ..optim.convex_adam import FLOW_SMOOTHNESS, RefinementSettings
-
-    values = {f.name: getattr(parameters, f.name) for f in fields(RefinementSettings) if f.name != "seed"}
-    if parameters.mind_dilation is None:
-        values["mind_dilation"] = automatic_dilation(min(grid.spacing))
-    if parameters.diffeomorphic:
-        values["smoothness"] *= FLOW_SMOOTHNESS
-    return RefinementSettings(**values, seed=seed)

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .intensity_window import chosen_window
-from .network_parameters import NetworkParameters, refinement_settings
+from .network_parameters import NetworkParameters
+from .refinement_parameters import numbers_of
 
 if TYPE_CHECKING:
     from ..core.context import Context
@@ -39,7 +40,7 @@ def worth_starting_from(
 
     `problem.initial_transform` is the pre-alignment.
     """
-    from ..optim.convex_adam import coarse_data_energy, landmark_term, mind_features, shared_labels
+    from ..optim.convex_adam import RefinementSettings, coarse_data_energy, landmark_term, mind_features, shared_labels
     from ..optim.working_pair import prepare, working_grid
 
     tick, initial = context.progress.tick, problem.initial_transform
@@ -49,7 +50,7 @@ def worth_starting_from(
     # what is kept is kept in all detail
     width = 1 if parameters.keep_answer else COARSE_WIDTHS[0]
     knots = width * parameters.knots / factor
-    settings = refinement_settings(parameters, grid, context.seed)
+    settings = numbers_of(parameters, RefinementSettings, grid, context.seed)
     pair = prepare(problem, grid, initial, chosen_window(parameters), tick)
     labels = shared_labels(problem, grid, initial) if settings.segmentation_weight > 0 else None
     landmarks = landmark_term(problem, grid, initial, parameters.landmark_weight)

@@ -5,9 +5,16 @@ Lengths in voxels are voxels of the isotropic working grid. Importing this loads
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from ..core.spec import Advanced, Help, Preset, Range, Title, Unit
+
+if TYPE_CHECKING:
+    from ..core.grid import Grid
+    from ..optim.convex_adam import RefinementSettings
+
+    Numbers = TypeVar("Numbers", bound=RefinementSettings)
 
 WorkingSpacing = Annotated[
     float | None,
@@ -106,3 +113,15 @@ def automatic_dilation(spacing: float) -> int:
     """Patch distance in voxels of `spacing` mm: between contrasts, patches much farther apart than 6 mm mislead, for
     they are of different anatomy."""
     return 2 if spacing <= 3.3 else 1
+
+
+def numbers_of(parameters: Any, kind: type[Numbers], grid: Grid, seed: int) -> Numbers:
+    """The numbers of an optimisation on its working grid from a method's parameters, which have their names."""
+    from ..optim.convex_adam import FLOW_SMOOTHNESS
+
+    values = {f.name: getattr(parameters, f.name) for f in fields(kind) if f.name != "seed"}
+    if parameters.mind_dilation is None:
+        values["mind_dilation"] = automatic_dilation(min(grid.spacing))
+    if parameters.diffeomorphic:
+        values["smoothness"] *= FLOW_SMOOTHNESS
+    return kind(**values, seed=seed)

@@ -13,7 +13,7 @@ noise that their targets do not have; how strongly the embedding is smoothed is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -114,7 +114,7 @@ class EmbeddingTraining:
         parts = [self._surprise(_pair(batch, b)) for b in range(len(batch.fixed))]
         return {"surprise": torch.stack(parts).mean()}
 
-    def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
+    def validate(self, device: torch.device, tick: Tick) -> Validation:
         rows: list[dict[str, float]] = []
         shown: dict[str, Image] = {}
         for k in range(_PAIRS):

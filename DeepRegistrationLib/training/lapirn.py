@@ -13,7 +13,7 @@ mirrored left to right, and their pre-alignment is a little off; the ranges of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -103,7 +103,7 @@ class LapIRNTraining:
         losses["smoothness"] = self.settings.smoothness * diffusion(field)
         return losses
 
-    def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
+    def validate(self, device: torch.device, tick: Tick) -> Validation:
         rows: list[dict[str, float]] = []
         shown: dict[str, Image] = {}
         for k, batch in enumerate(self._validation_batches(device)):

@@ -11,7 +11,7 @@ that are drawn; alpha and beta, which it does not give, are ours; the masks are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -102,7 +102,7 @@ class MlVirnetTraining:
             losses["masks"] = self.settings.mask_weight * apart
         return losses
 
-    def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
+    def validate(self, device: torch.device, tick: Tick) -> Validation:
         rows: list[dict[str, float]] = []
         shown: dict[str, Image] = {}
         for batch in self._validation_batches(device):

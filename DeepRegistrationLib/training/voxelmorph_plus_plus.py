@@ -15,7 +15,7 @@ already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -126,7 +126,7 @@ class KeypointTraining:
             losses["smoothness"] = said.smoothness * roughness(points, u / self.reach)
         return losses
 
-    def validate(self, device: torch.device, tick: Callable[[], None]) -> Validation:
+    def validate(self, device: torch.device, tick: Tick) -> Validation:
         rows: list[dict[str, float]] = []
         shown: dict[str, Image] = {}
         for k, batch in enumerate(self._validation_batches(tick)):
@@ -163,7 +163,7 @@ class KeypointTraining:
             return self.pairs.sample(generator, torch.device("cpu"))
         return self.pairs.draw(generator, Augmentation(mirror=0.0))
 
-    def _validation_batches(self, tick: Callable[[], None]) -> list[Batch]:
+    def _validation_batches(self, tick: Tick) -> list[Batch]:
         """Drawn pairs know the truth at points of their own; real ones are matched."""
         if not self._validated:
             if isinstance(self.validation, SyntheticPairs):

@@ -46,15 +46,13 @@ from ..refinement_parameters import (
     StepLength,
     WithInverse,
     WorkingSpacing,
-    automatic_dilation,
+    numbers_of,
 )
 
 if TYPE_CHECKING:
     from ...core.context import Context
-    from ...core.grid import Grid
     from ...core.problem import RegistrationProblem
     from ...core.result import RegistrationResult
-    from ...optim.convex_adam import Settings
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class Parameters:
 def run(problem: RegistrationProblem, parameters: Parameters, context: Context) -> RegistrationResult:
     """See the module's docstring. `problem.initial_transform` is A; the result's transform includes it."""
     from ...core.result import RegistrationResult
-    from ...optim.convex_adam import deform, landmark_term, shared_labels
+    from ...optim.convex_adam import Settings, deform, landmark_term, shared_labels
     from ...optim.spline_transform import spline_transform
     from ...optim.working_pair import prepare, working_grid
     from ...transforms import compose
@@ -129,7 +127,7 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     if fusion is not None:
         parameters = fusion.adapted(parameters)
     grid = working_grid(problem.fixed.grid, parameters.spacing)
-    settings = _settings(parameters, grid, context.seed)
+    settings = numbers_of(parameters, Settings, grid, context.seed)
     pair = prepare(on_device, grid, initial, chosen_window(parameters), progress.tick)
     compared = parameters.features != "mind" and settings.segmentation_weight > 0
     labels = shared_labels(on_device, grid, initial) if compared else None
@@ -150,19 +148,6 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     progress.update(1.0)
     said = None if fusion is None else fusion.provenance(context)
     return RegistrationResult(problem, total, inverse, tables=tables, history=history, provenance=said)
-
-
-def _settings(parameters: Parameters, grid: Grid, seed: int) -> Settings:
-    from dataclasses import fields
-
-    from ...optim.convex_adam import FLOW_SMOOTHNESS, Settings
-
-    values = {f.name: getattr(parameters, f.name) for f in fields(Settings) if f.name != "seed"}
-    if parameters.mind_dilation is None:
-        values["mind_dilation"] = automatic_dilation(min(grid.spacing))
-    if parameters.diffeomorphic:
-        values["smoothness"] *= FLOW_SMOOTHNESS
-    return Settings(**values, seed=seed)
 
 
 def memory(size: tuple[int, ...], parameters: Parameters) -> int:
