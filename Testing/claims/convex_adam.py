@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import head_neck
 from convex_adam_training import ORGANS, training_cases
 from head_neck import SEGMENT_SCALE, Pair, Score
+from verdicts import told
 
 from DeepRegistrationLib.io.model_cards import find_models, shipped_folder
 from DeepRegistrationLib.io.weights import load_weights
@@ -140,9 +141,7 @@ def main() -> int:
     print(f"\nMean Dice over {len(head_neck.benchmark_pairs())} held-out pairs, contours off by {args.errors:g} mm")
     holds = verdicts(table(found))
     print()
-    for sentence, true in holds.items():
-        print(f"{'holds' if true else 'FAILS'}  {sentence}")
-    return 0 if all(holds.values()) else 1
+    return told(holds)
 
 
 if __name__ == "__main__":

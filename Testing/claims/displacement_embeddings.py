@@ -31,6 +31,8 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from verdicts import told
+
 from DeepRegistrationLib.core.grid import Grid, apply_matrix_torch
 from DeepRegistrationLib.core.points import PointSet
 from DeepRegistrationLib.core.sampling import sample_index
@@ -197,9 +199,7 @@ def main() -> int:
         f"the single-level U-Net leaves {tre['U-Net']:.2f} mm, more than {TIMES:g} times as much": tre["U-Net"]
         > TIMES * tre["512"],
     }
-    for sentence, true in holds.items():
-        print(f"{'holds' if true else 'FAILS'}  {sentence}")
-    return 0 if all(holds.values()) else 1
+    return told(holds)
 
 
 if __name__ == "__main__":

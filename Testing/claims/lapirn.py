@@ -32,21 +32,23 @@ from torch import nn
 _ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(_ROOT))
 
+from verdicts import told  # noqa: E402
+
 from DeepRegistrationLib.core.grid import Grid  # noqa: E402
 from DeepRegistrationLib.core.image import Image, ImageKind  # noqa: E402
-from DeepRegistrationLib.io.weights import load_weights  # noqa: E402
+from DeepRegistrationLib.methods.network_models import load_network  # noqa: E402
 from DeepRegistrationLib.networks.catalogue import build  # noqa: E402
 from DeepRegistrationLib.networks.lapirn_published import convert_published  # noqa: E402
 from DeepRegistrationLib.networks.working import WorkingSettings  # noqa: E402
 from DeepRegistrationLib.ops.warp import warp  # noqa: E402
 from DeepRegistrationLib.training.case_pairs import CasePairs  # noqa: E402
 from DeepRegistrationLib.training.cases import Case, Role, TrainingCases  # noqa: E402
+from DeepRegistrationLib.training.measured import dice, folding, means  # noqa: E402
 from DeepRegistrationLib.training.request import TrainingRequest  # noqa: E402
 from DeepRegistrationLib.training.run import run_training  # noqa: E402
 from DeepRegistrationLib.training.synthetic.anatomy import segments_of  # noqa: E402
 from DeepRegistrationLib.training.synthetic.pairs import SyntheticPairs  # noqa: E402
 from DeepRegistrationLib.training.synthetic.settings import SyntheticSettings  # noqa: E402
-from DeepRegistrationLib.transforms.jacobian import determinant  # noqa: E402
 
 PUBLISHED = _ROOT.parent / "shared" / "weights" / "lapirn"
 
@@ -90,10 +92,8 @@ def trained(name: str, cases: TrainingCases, steps: int, work: Path) -> nn.Modul
         cases_from="drawn abdomens", steps=steps, validate_every=max(1, steps // 12), device="cpu", seed=1, resume=True,
     )  # fmt: skip
     model = run_training(request)
-    network = build("lapirn", model.settings["network"])
-    network.load_state_dict(load_weights(model))
     print(f"trained: {name}", model.card.get("results"), flush=True)
-    return network.eval()
+    return load_network(model)
 
 
 def unseen(segments: list[str]) -> CasePairs:
@@ -106,17 +106,14 @@ def unseen(segments: list[str]) -> CasePairs:
 @torch.no_grad()
 def judged(network: nn.Module | None, pairs: CasePairs) -> dict[str, float]:
     """Means over the unseen pairs; None: before."""
-    dice, folding = [], []
+    rows = []
     for fixed, moving in pairs.pairs:
         batch = pairs.pair(fixed, moving)
         assert batch.fixed_labels is not None and batch.moving_labels is not None
         u = torch.zeros(1, 2, SIZE, SIZE) if network is None else network(batch.fixed, batch.moving).displacement
-        a, b = batch.fixed_labels[0] > 0.5, warp(batch.moving_labels, u)[0] > 0.5
-        sums = [((a & b).sum(), a.sum() + b.sum()) for a, b in zip(a, b, strict=True) if bool(a.any())]
-        dice.append(float(np.mean([2 * int(both) / int(all_) for both, all_ in sums])))
-        inside = determinant(u[0], Grid((SIZE, SIZE)))[1:-1, 1:-1]
-        folding.append(100 * float((inside <= 0).float().mean()))
-    return {"Dice": float(np.mean(dice)), "folding %": float(np.mean(folding))}
+        moved = warp(batch.moving_labels, u)
+        rows.append({"Dice": dice(batch.fixed_labels, moved), "folding %": folding(u)})
+    return means(rows)
 
 
 def parity() -> dict[str, float]:
@@ -140,11 +137,11 @@ def parity() -> dict[str, float]:
 
 def verdicts(rows: Mapping[str, Mapping[str, float]], apart: Mapping[str, float]) -> dict[str, bool]:
     """What is claimed, in words, and whether it holds."""
-    dice = {name: row["Dice"] for name, row in rows.items()}
-    both, without, one = (dice[n] for n in ("with segmentations", "without segmentations", "one level"))
+    overlap = {name: row["Dice"] for name, row in rows.items()}
+    both, without, one = (overlap[n] for n in ("with segmentations", "without segmentations", "one level"))
     said = {
-        f"Dice with segmentations ({both:.3f}) > without ({without:.3f}) > before ({dice['before']:.3f})":
-            both > without > dice["before"],
+        f"Dice with segmentations ({both:.3f}) > without ({without:.3f}) > before ({overlap['before']:.3f})":
+            both > without > overlap["before"],
         f"Dice of three levels ({both:.3f}) > one ({one:.3f})": both > one,
     }  # fmt: skip
     for form, value in apart.items():
@@ -175,9 +172,7 @@ def main() -> int:
         print("\nthe published weights are not here: their parity was skipped")
     holds = verdicts(rows, apart)
     print()
-    for sentence, true in holds.items():
-        print(f"{'holds' if true else 'FAILS'}  {sentence}")
-    return 0 if all(holds.values()) else 1
+    return told(holds)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ import torch
 _ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(_ROOT))
 
+from verdicts import told  # noqa: E402
+
 from DeepRegistrationLib.core.context import Context  # noqa: E402
 from DeepRegistrationLib.core.image import Image  # noqa: E402
 from DeepRegistrationLib.core.problem import RegistrationProblem  # noqa: E402
@@ -174,9 +176,7 @@ def main() -> int:
         noted(args.card, mean)
     holds = verdicts(mean)
     print()
-    for sentence, true in holds.items():
-        print(f"{'holds' if true else 'FAILS'}  {sentence}")
-    return 0 if all(holds.values()) else 1
+    return told(holds)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(_ROOT))
 sys.path.insert(0, str(_ROOT / "Testing"))
 
+from verdicts import told  # noqa: E402
+
 from DeepRegistrationLib.core.context import Context  # noqa: E402
 from DeepRegistrationLib.core.problem import RegistrationProblem  # noqa: E402
 from DeepRegistrationLib.core.transform import Transform  # noqa: E402
@@ -114,7 +116,7 @@ def main() -> int:
     for way in next(iter(rows.values())):
         print(f"{way:32s}" + "".join(f"{row[way]:12.3f}" for row in rows.values()))
     print()
-    holds = True
+    holds: dict[str, bool] = {}
     if "real lung" not in rows:
         print("the real lung is not here: skipped")
     phantoms = [row for name, row in rows.items() if name != "real lung"]
@@ -122,13 +124,11 @@ def main() -> int:
         judged = {"breathing chests": tuple(sum(r[w] for r in phantoms) / len(phantoms) for w in (method, REFERENCE))}
         if "real lung" in rows:
             judged["real lung"] = (rows["real lung"][method], rows["real lung"][REFERENCE])
-        for name, (ours, theirs) in judged.items():
-            holds &= ours <= theirs
-            print(
-                f"{'holds' if ours <= theirs else 'FAILS'}  {name}: {method} leaves {ours:.3f} mm, at most the "
-                f"{theirs:.3f} mm of {REFERENCE}"
-            )
-    return 0 if holds else 1
+        holds |= {
+            f"{name}: {method} leaves {ours:.3f} mm, at most the {theirs:.3f} mm of {REFERENCE}": ours <= theirs
+            for name, (ours, theirs) in judged.items()
+        }
+    return told(holds)
 
 
 if __name__ == "__main__":

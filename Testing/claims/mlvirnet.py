@@ -27,9 +27,10 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from DeepRegistrationLib.io.weights import load_weights
-from DeepRegistrationLib.networks.catalogue import build
-from DeepRegistrationLib.training.measured import measured
+from verdicts import told
+
+from DeepRegistrationLib.methods.network_models import load_network
+from DeepRegistrationLib.training.measured import means, measured
 from DeepRegistrationLib.training.mlvirnet import breathing
 from DeepRegistrationLib.training.recipes.mlvirnet import RECIPE
 from DeepRegistrationLib.training.request import TrainingRequest
@@ -63,25 +64,22 @@ def trained(name: str, settings: Mapping[str, Any], steps: int, work: Path) -> n
         device="cpu", seed=1, resume=True,
     )  # fmt: skip
     model = run_training(request)
-    network = build("mlvirnet", model.settings["network"])
-    network.load_state_dict(load_weights(model))
     print(f"trained: {name}", model.card.get("results"), flush=True)
-    return network.eval()
+    return load_network(model)
 
 
 @torch.no_grad()
 def judged(network: nn.Module | None, settings: Mapping[str, Any], pairs: int) -> dict[str, float]:
     """Means over the same pairs for every network; None: before."""
     drawn = SyntheticPairs(breathing(make_settings(RECIPE, settings)))
-    sums: dict[str, float] = {}
+    rows = []
     for k in range(pairs):
         batch = drawn.sample(torch.Generator().manual_seed(SEED + k), torch.device("cpu"))
         assert batch.displacement is not None
         nothing = torch.zeros_like(batch.displacement)
         u = nothing if network is None else network(batch.fixed, batch.moving).displacement
-        for name, value in measured(batch, u).items():
-            sums[name] = sums.get(name, 0.0) + value
-    return {name: value / pairs for name, value in sums.items() if "before" not in name}
+        rows.append(measured(batch, u))
+    return {name: value for name, value in means(rows).items() if "before" not in name}
 
 
 def verdicts(rows: Mapping[str, Mapping[str, float]]) -> dict[str, bool]:
@@ -122,9 +120,7 @@ def main() -> int:
         print(f"{name:22s}" + "".join(f"{v:14.3f}" for v in row.values()))
     holds = verdicts(rows)
     print()
-    for sentence, true in holds.items():
-        print(f"{'holds' if true else 'FAILS'}  {sentence}")
-    return 0 if all(holds.values()) else 1
+    return told(holds)
 
 
 if __name__ == "__main__":

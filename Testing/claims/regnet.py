@@ -33,6 +33,8 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from verdicts import told
+
 import phantoms
 from DeepRegistrationLib.core.context import Context
 from DeepRegistrationLib.core.grid import Grid
@@ -192,9 +194,7 @@ def main() -> int:
         print(f"{name:18s} {value:.2f} mm")
     print()
     holds = verdicts(mae, tre, apart())
-    for sentence, true in holds.items():
-        print(f"{'holds' if true else 'FAILS'}  {sentence}")
-    return 0 if all(holds.values()) else 1
+    return told(holds)
 
 
 if __name__ == "__main__":
