@@ -205,6 +205,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/mrml/volumes.py
   DeepRegistrationLib/networks/__init__.py
   DeepRegistrationLib/networks/catalogue.py
+  DeepRegistrationLib/networks/deepened.py
   DeepRegistrationLib/networks/displacement_embeddings.py
   DeepRegistrationLib/networks/feature_fusion.py
   DeepRegistrationLib/networks/footprint.py

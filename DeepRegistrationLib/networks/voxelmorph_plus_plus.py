@@ -28,6 +28,7 @@ from ..core.sampling import crossings, sample_batch
 from ..ops.foerstner import foerstner_keypoints
 from ..ops.thin_plate import extrapolated
 from .catalogue import Correspondences, Prediction, TickingNetwork
+from .deepened import deepened
 
 #: cells of the heat map along each axis, and of its decoder's first stage
 CELLS, _FIRST = 11, 7
@@ -48,6 +49,9 @@ _DECODER = ((48, 48), (48, 32), (64, 64))
 _HEAT_MAP = (16, 32, 32, 32, 32, 16, 1)
 #: how many of the six come before the up-sampling
 _BEFORE = 4
+
+#: the first kernel of all, and the one that makes a heat map of a vector
+_OF_THE_FIRST, _WIDENING = "backbone.down.0.0.weight", "head.widen.0.weight"
 
 #: keypoints whose heat maps are decoded at once where no gradient is kept
 _AT_ONCE = 128
@@ -178,6 +182,14 @@ class VoxelMorphPlusPlus(TickingNetwork):
         lattice = crossings([steps] * dimension)
         self.register_buffer("lattice", lattice.reshape(-1, dimension) * self.reach, persistent=False)
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Weights with heat maps of a network for coronal slices fit one for volumes, too: it then sees every coronal
+        slice as that one does, finds no motion across it, and can learn the rest."""
+        first = state_dict.get(_OF_THE_FIRST)
+        if self.dimension == 3 and first is not None and first.dim() == 4 and not self.regresses:
+            state_dict = {name: _from_slices(name, value) for name, value in state_dict.items()}
+        return super().load_state_dict(state_dict, strict, assign)
+
     def features(self, fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
         """z (B, C, [Z,] Y, X) at half resolution."""
         found: torch.Tensor = self.backbone(torch.cat([fixed, moving], dim=1))
@@ -225,6 +237,16 @@ class VoxelMorphPlusPlus(TickingNetwork):
                 fields.append(extrapolated(points, found, fixed.shape[2:], self.smoothing, _STEP, self.tick))
                 matched.append(Correspondences(points, points + found))
         return Prediction(torch.stack(fields), correspondences=matched)
+
+
+def _from_slices(name: str, value: torch.Tensor) -> torch.Tensor:
+    """What a network for coronal slices has by that name, as one for volumes has it: the heat map does not change along
+    the new axis, and kernels look at its middle."""
+    if value.dim() != 4:
+        return value
+    if name == _WIDENING:
+        return value.unsqueeze(3).repeat_interleave(value.shape[2], dim=3)
+    return deepened(value, 1)
 
 
 def build(settings: Mapping[str, Any]) -> VoxelMorphPlusPlus:

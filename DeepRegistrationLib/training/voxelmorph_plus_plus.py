@@ -4,13 +4,14 @@
     similarity  MIND under the heat maps (losses/nonlocal_mind.py), or warped MIND where the head regresses
     smoothness  alpha mean_(k, l) |u_k - u_l|^2 / reach^2   over the graph of seven nearest neighbours
 
-x_k are keypoints of the fixed scan, y_k where optim/correspondences.py found them; matched keypoints are smooth
-already, so that the last term goes with the similarity only. A limited number of pairs is matched, each when it is
-first drawn.
+x_k are keypoints of the fixed scan, y_k where optim/correspondences.py found them, or in drawn scans where they were
+moved to; both are smooth already, so that the last term goes with the similarity only. A limited number of pairs is
+matched or drawn, each when it is first needed; every step changes one of its two scans, and the points in it, by an
+affine map of its own.
 
 Heinrich, Hansen: VoxelMorph++, WBIR 2022, doi:10.1007/978-3-031-11203-4_10. Differs from the paper: each step looks at
 some of a pair's keypoints; chests that are drawn; features of MIND are pooled once, for the network's grid is coarse
-already.
+already. How much the affine maps vary is that of the published implementation, the paper does not mention them.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from torch import nn
 from ..core.errors import InputError
 from ..core.image import Image
 from ..core.progress import Tick
+from ..core.sampling import sample_batch, sample_index
 from ..losses.nonlocal_mind import nonlocal_mind, warped_mind
 from ..networks.voxelmorph_plus_plus import MULTIPLE, VoxelMorphPlusPlus
 from ..networks.working import WorkingSettings
 from ..ops.foerstner import foerstner_keypoints
 from ..ops.graph_laplacian import neighbour_graph
 from ..ops.mind import mind_ssc
+from ..ops.warp import index_grid
 from ..optim.correspondences import CorrespondenceSettings, find_correspondences, search_levels
 from .batch import Batch
 from .case_pairs import Augmentation, CasePairs, pairs_of
@@ -52,9 +55,11 @@ _POOLED = 2
 _SIGMA = 1.0
 #: mm of the drawn breathing: between knots of the small motion everywhere
 _SMOOTHNESS = (24.0, 40.0)
-#: voxels a keypoint may miss itself by, there and back
-_TOLERANCE = 1.0
-#: fewer matched keypoints than this are no lesson
+#: shares of the window, and voxels, of the drawn scans' noise and resolution: on so coarse a grid there is little noise
+_NOISE, _THICKNESS = (0.0, 0.02), (1.0, 1.5)
+#: of the discrete search; voxels a keypoint may miss itself by, there and back
+_STIFFNESS, _DILATION, _TOLERANCE = 1.0, 2, 0.5
+#: fewer keypoints than this are no lesson
 _FEW = 8
 
 
@@ -80,7 +85,7 @@ class KeypointTraining:
             self.pairs = CasePairs(cases.of(Role.TRAIN), pairs_of(cases, Role.TRAIN), [], self.working, size)
             held = CasePairs(own, pairs_of(cases, Role.VALIDATE), [], self.working, size) if len(own) > 1 else None
             self.validation = held or self.pairs
-        self._matched: dict[int, Batch] = {}
+        self._lessons: dict[int, Batch] = {}
         self._validated: list[Batch] = []
 
     # ------------------------------------------------------------------ Trainee
@@ -92,9 +97,10 @@ class KeypointTraining:
         """Nothing."""
 
     def sample(self, generator: torch.Generator, device: torch.device) -> Batch:
-        """A matched pair with so many of its keypoints, half of them mirrored."""
+        """A pair with so many of its keypoints, shaken, half of them mirrored."""
         said = self.settings
-        pair = self.matched(int(torch.randint(said.pairs, (), generator=generator)))
+        pair = self.lesson(int(torch.randint(said.pairs, (), generator=generator)))
+        pair = shaken(pair, said.shaking, generator)
         assert pair.fixed_points is not None and pair.moving_points is not None
         count = pair.fixed_points.shape[1]
         order = torch.randperm(count, generator=generator)
@@ -144,18 +150,22 @@ class KeypointTraining:
 
     # ------------------------------------------------------------------ parts
 
-    def matched(self, number: int) -> Batch:
-        """Pair `number` of those that are learned from, with its matched keypoints; matched once."""
-        if number not in self._matched:
+    def lesson(self, number: int) -> Batch:
+        """Pair `number` of those that are learned from, with its keypoints; drawn and matched once."""
+        if number not in self._lessons:
             generator = torch.Generator().manual_seed(_SEED + number)
-            self._matched[number] = self._lesson(generator)
-        return self._matched[number]
+            self._lessons[number] = self._lesson(generator)
+        return self._lessons[number]
 
     def _lesson(self, generator: torch.Generator) -> Batch:
+        told = truth if self.settings.known and isinstance(self.pairs, SyntheticPairs) else match
         for _ in range(20):
-            pair = match(self._drawn(generator), self.settings)
+            pair = told(self._drawn(generator), self.settings)
             if pair.fixed_points is not None and pair.fixed_points.shape[1] >= _FEW:
-                return pair
+                return Batch(
+                    pair.fixed, pair.moving, pair.spacing,
+                    fixed_points=pair.fixed_points, moving_points=pair.moving_points,
+                )  # fmt: skip
         raise InputError("Hardly a point of these scans can be found again in the other one; give other cases.")
 
     def _drawn(self, generator: torch.Generator) -> Batch:
@@ -200,20 +210,72 @@ def breathing(settings: Settings) -> SyntheticSettings:
     return SyntheticSettings(
         families=("lungs",), size=(settings.size,) * (2 if settings.slices else 3), spacing=settings.spacing,
         motions=("breathing",), linear=("none", "aligned"), amplitude=(0.3 * settings.amplitude, settings.amplitude),
-        smoothness=_SMOOTHNESS, contrast="typical", points=256, labels=False,
+        smoothness=_SMOOTHNESS, contrast="typical", noise=_NOISE, thickness=_THICKNESS, points=256, labels=False,
     )  # fmt: skip
 
 
 def match(pair: Batch, settings: Settings) -> Batch:
     """The pair (B = 1) with keypoints of the fixed scan and where a discrete search found them, instead of its own."""
     fixed, moving = pair.fixed[0, 0], pair.moving[0, 0]
-    region = None if pair.region is None else pair.region[0, 0]
-    points = foerstner_keypoints(fixed, (1.0,) * fixed.dim(), settings.keypoints, mask=region, sigma=_SIGMA)
     how = CorrespondenceSettings(
-        levels=search_levels(1.0, settings.reach * settings.size / 2), tolerance=_TOLERANCE, mind_dilation=1
-    )
-    found = find_correspondences(fixed, moving, points, 1.0, how)
+        levels=search_levels(1.0, settings.reach * settings.size / 2), smoothness=_STIFFNESS, tolerance=_TOLERANCE,
+        mind_dilation=_DILATION,
+    )  # fmt: skip
+    found = find_correspondences(fixed, moving, _distinct(pair, settings), 1.0, how)
     return replace(pair, fixed_points=found.fixed[None], moving_points=found.moving[None])
+
+
+def truth(pair: Batch, settings: Settings) -> Batch:
+    """The pair (B = 1) with keypoints of the fixed scan and where its known displacement takes them."""
+    assert pair.displacement is not None
+    points = _distinct(pair, settings)[None]
+    return replace(pair, fixed_points=points, moving_points=points + sample_batch(pair.displacement, points).mT)
+
+
+def _distinct(pair: Batch, settings: Settings) -> torch.Tensor:
+    """Keypoints (K, d) of the fixed scan."""
+    fixed, region = pair.fixed[0, 0], None if pair.region is None else pair.region[0, 0]
+    return foerstner_keypoints(fixed, (1.0,) * fixed.dim(), settings.keypoints, mask=region, sigma=_SIGMA)
+
+
+def shaken(pair: Batch, strength: float, generator: torch.Generator) -> Batch:
+    """One scan of the pair (B = 1), either is as likely, and the points in it under a random affine map.
+
+    strength  standard deviation of each entry of the map, and of its shift, where -1 and 1 are the scan's ends
+    """
+    fixed_points, moving_points = pair.fixed_points, pair.moving_points
+    assert fixed_points is not None and moving_points is not None
+    d = fixed_points.shape[2]
+    size = torch.tensor(pair.fixed.shape[:1:-1], dtype=torch.float32)
+    half, centre = size / 2, (size - 1) / 2
+    change = strength * torch.randn(d, d + 1, generator=generator)
+    which = bool(torch.rand((), generator=generator) < 0.5)
+    if strength == 0:
+        return pair
+    matrix = torch.eye(d) + half[:, None] * change[:, :d] / half
+    shift = half * change[:, d]
+    scan, points = (pair.fixed, fixed_points) if which else (pair.moving, moving_points)
+    # scan'(y) = scan(c + M (y - c) + t), so that its points lie at the inverse of that
+    there = (index_grid(scan.shape[2:], scan) - centre) @ matrix.T + centre + shift
+    scan = sample_index(scan[0], there, outside=None)[None]
+    points = (points - centre - shift) @ torch.linalg.inv(matrix).T + centre
+    if which:
+        pair = replace(pair, fixed=scan, fixed_points=points)
+    else:
+        pair = replace(pair, moving=scan, moving_points=points)
+    return _within(pair)
+
+
+def _within(pair: Batch) -> Batch:
+    """Without the points that lie outside of a scan, where enough are left."""
+    assert pair.fixed_points is not None and pair.moving_points is not None
+    last = torch.tensor(pair.fixed.shape[:1:-1]) - 1
+    inside = torch.ones(pair.fixed_points.shape[1], dtype=torch.bool)
+    for points in (pair.fixed_points[0], pair.moving_points[0]):
+        inside &= ((points >= 0) & (points <= last)).all(dim=1)
+    if inside.sum() < _FEW:
+        return pair
+    return replace(pair, fixed_points=pair.fixed_points[:, inside], moving_points=pair.moving_points[:, inside])
 
 
 def mirrored(pair: Batch) -> Batch:

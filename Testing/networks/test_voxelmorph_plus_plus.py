@@ -113,3 +113,20 @@ def test_it_learns_a_shift(head: str) -> None:
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(InputError):
         build("voxelmorph-plus-plus", {"reach": (4.0, 4.0, 4.0), "head": "oracle"})
+
+
+def test_a_network_for_volumes_takes_over_what_one_for_coronal_slices_learned() -> None:
+    """Where scans are the same in every coronal slice, it finds what that one finds in a slice, and nothing across."""
+    flat, deep = _network(reach=(6.0, 4.0), dimension=2).eval(), _network().eval()
+    deep.load_state_dict(flat.state_dict())
+    scans = _scans(32, 48)
+    volumes = scans[:, :, :, None].expand(-1, -1, -1, 16, -1).contiguous()
+    points = torch.tensor([[[10.0, 20.0], [30.5, 9.0], [41.0, 27.0]]])
+    deeper = torch.stack([points[..., 0], torch.tensor([[2.0, 8.5, 13.0]]), points[..., 1]], dim=2)
+    with torch.no_grad():
+        wanted, _ = flat.displacements(flat.at(flat.features(scans[:1], scans[1:]), points))
+        found, _ = deep.displacements(deep.at(deep.features(volumes[:1], volumes[1:]), deeper))
+    assert torch.allclose(found[..., [0, 2]], wanted, atol=1e-4)
+    assert found[..., 1].abs().max() < 1e-4 and wanted.abs().max() > 0.01
+    with pytest.raises(RuntimeError):
+        flat.load_state_dict(deep.state_dict())

@@ -58,7 +58,7 @@ class Settings:
         int, Range(1, 2), Title("Scales"), Help("2: patches of two sizes; 1: the small ones alone."), Advanced()
     ] = 2
     late: Annotated[
-        bool, Title("Late fusion"), Help("Each scan has layers of its own before both are joined."), Advanced()
+        bool, Title("Late fusion"), Help("Each scan passes some layers by itself before both are joined."), Advanced()
     ] = True
     dimension: Annotated[
         int, Range(2, 3), Title("Dimensions"), Help("3 for volumes, 2 for single slices."), Advanced()

@@ -64,9 +64,21 @@ class Settings:
         Title("Pairs"),
         Help("How many pairs are drawn and matched; every step takes one of them again."),
     ] = 200
+    shaking: Annotated[
+        float,
+        Range(0, 0.2, 0.005),
+        Title("Shaking"),
+        Help("How much one scan of a pair is stretched, turned and moved at random, relative to half of a sample."),
+    ] = 0.035
     points: Annotated[
         int, Range(8, 5000, 50), Title("Keypoints of a step"), Help("So many of a pair's keypoints, at random.")
     ] = 96
+    known: Annotated[
+        bool,
+        Title("Known motion"),
+        Help("Where keypoints of drawn scans go is what they were drawn with; off: it is searched, as in real scans."),
+        Advanced(),
+    ] = True
     smoothness: Annotated[
         float,
         Range(0, 100, 0.25),
