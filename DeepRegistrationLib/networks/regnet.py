@@ -15,8 +15,8 @@ Both equal the patch by patch evaluation; with stride 2 the voxels between are i
 
 Sokooti et al.: Nonrigid image registration using multi-scale 3D convolutional neural networks, MICCAI 2017,
 doi:10.1007/978-3-319-66182-7_27. Channels are those of the published implementation (16; 25, 30; 25 x 3, 30 x 3; 60,
-70, 75, 150; 150). Differs from the paper: the large patch is reduced by means of pairs, and the three layers are the same for
-both scans, both of which it leaves open: with layers of their own, scans are hard to compare at first (MAE after 1500
+70, 75, 150; 150). Differs from the paper: the large patch is reduced by means of pairs, and the three layers are the
+same for both scans. It leaves both open; with layers of their own scans are hard to compare at first (MAE after 1500
 steps of Testing/claims/regnet.py 2.03 mm, with the same ones 1.77 mm).
 """
 

@@ -10,8 +10,8 @@ matched or drawn, each when it is first needed; every step changes one of its tw
 affine map of its own.
 
 Heinrich, Hansen: VoxelMorph++, WBIR 2022, doi:10.1007/978-3-031-11203-4_10. Differs from the paper: each step looks at
-some of a pair's keypoints; chests that are drawn; features of MIND are pooled once, for the network's grid is coarse
-already. How much the affine maps vary is that of the published implementation, the paper does not mention them.
+some of a pair's keypoints; chests that are drawn; features of MIND are pooled once or not at all, for the network's
+grid is coarse already. The paper does not mention the affine maps; they vary as in the published implementation.
 """
 
 from __future__ import annotations
@@ -49,8 +49,12 @@ from .synthetic.settings import SyntheticSettings
 _PAIRS, _SEED, _VALIDATION_SEED = 8, 20220707, 20221111
 #: of the graph of keypoints
 _NEIGHBOURS = 7
-#: blocks that MIND features are averaged over, voxels
-_POOLED = 2
+#: blocks that MIND features are averaged over, voxels, for heat maps and for regression: the gradient of that one sees
+#: no farther than features reach (each is better with its own, Testing/claims/voxelmorph_plus_plus.py)
+_POOLED = {True: 1, False: 2}
+#: voxels, dilations of MIND by dimension: in a slice one has four channels only, of which a mixture of wrong
+#: displacements makes anything
+_DILATIONS = {2: (1, 2, 3), 3: (1,)}
 #: voxels, window of the keypoints' operator
 _SIGMA = 1.0
 #: mm of the drawn breathing: between knots of the small motion everywhere
@@ -122,12 +126,13 @@ class KeypointTraining:
             error = (u - (batch.moving_points - points)) / self.reach
             losses["keypoints"] = error.square().sum(dim=2).mean()
         if said.learn_from != "keypoints":
-            fixed, moving = (_mind(scans) for scans in (batch.fixed, batch.moving))
-            here = (points + 0.5) / _POOLED - 0.5
+            block = _POOLED[said.heat_map]
+            fixed, moving = (_mind(scans, block) for scans in (batch.fixed, batch.moving))
+            here = (points + 0.5) / block - 0.5
             losses["similarity"] = (
-                warped_mind(fixed, moving, here, u / _POOLED)
+                warped_mind(fixed, moving, here, u / block)
                 if heat is None
-                else nonlocal_mind(fixed, moving, here, heat, self._net.lattice / _POOLED)
+                else nonlocal_mind(fixed, moving, here, heat, self._net.lattice / block)
             )
             losses["smoothness"] = said.smoothness * roughness(points, u / self.reach)
         return losses
@@ -158,7 +163,9 @@ class KeypointTraining:
         return self._lessons[number]
 
     def _lesson(self, generator: torch.Generator) -> Batch:
-        told = truth if self.settings.known and isinstance(self.pairs, SyntheticPairs) else match
+        said = self.settings
+        told = truth if said.known and isinstance(self.pairs, SyntheticPairs) else match
+        told = unmatched if said.learn_from == "similarity" else told
         for _ in range(20):
             pair = told(self._drawn(generator), self.settings)
             if pair.fixed_points is not None and pair.fixed_points.shape[1] >= _FEW:
@@ -232,6 +239,12 @@ def truth(pair: Batch, settings: Settings) -> Batch:
     return replace(pair, fixed_points=points, moving_points=points + sample_batch(pair.displacement, points).mT)
 
 
+def unmatched(pair: Batch, settings: Settings) -> Batch:
+    """The pair (B = 1) with keypoints of the fixed scan, the same ones in the moving scan."""
+    points = _distinct(pair, settings)[None]
+    return replace(pair, fixed_points=points, moving_points=points)
+
+
 def _distinct(pair: Batch, settings: Settings) -> torch.Tensor:
     """Keypoints (K, d) of the fixed scan."""
     fixed, region = pair.fixed[0, 0], None if pair.region is None else pair.region[0, 0]
@@ -301,7 +314,9 @@ def roughness(points: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
     return total / len(points)
 
 
-def _mind(scans: torch.Tensor) -> torch.Tensor:
-    """(B, 1, [Z,] Y, X) -> MIND features (B, C, ...) averaged over blocks."""
-    pool = F.avg_pool2d if scans.dim() == 4 else F.avg_pool3d
-    return pool(torch.stack([mind_ssc(scan[0], dilation=1) for scan in scans]), _POOLED)
+def _mind(scans: torch.Tensor, block: int) -> torch.Tensor:
+    """(B, 1, [Z,] Y, X) -> MIND features (B, C, ...) averaged over blocks of so many voxels."""
+    d = scans.dim() - 2
+    pool = F.avg_pool2d if d == 2 else F.avg_pool3d
+    found = [torch.cat([mind_ssc(scan[0], dilation=n) for n in _DILATIONS[d]]) for scan in scans]
+    return pool(torch.stack(found), block)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,13 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from side_by_side import trained_side_by_side
 from verdicts import told
 
 import phantoms
 from DeepRegistrationLib.core.context import Context
 from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.methods.initialisation import prealign
-from DeepRegistrationLib.methods.network_models import load_network
 from DeepRegistrationLib.networks.inference import predict
 from DeepRegistrationLib.networks.regnet import RegNet, RegNetSettings
 from DeepRegistrationLib.optim.working_pair import prepare, working_grid
@@ -55,31 +55,25 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "early fusion": {"late": False},
     "one scale": {"scales": 1},
 }
-#: of each part; a second one would go on with the normalisation that answers are given with, from a large step size
-STEPS = (1500,)
+STEPS = 6000
 CAPTURE = 8.0
 #: pairs the MAE is measured on, and the seed of the first: none of those that are learned from or validated with
 PAIRS, UNSEEN = 100, 50_000_000
 HEADS = 8
 
 
-def trained(name: str, steps: Sequence[int], precision: str, work: Path) -> torch.nn.Module:
-    """The network after so many steps, and more from there; its folders are gone on with where they hold trainings."""
+def trained(name: str, steps: int, precision: str, work: Path) -> Path:
+    """Folder of the model after so many steps; its training is gone on with where it was begun."""
 
     def report(event: Any) -> None:
         if hasattr(event, "validation"):
             print(f"{name:14s} step {event.step:5d}  MAE {event.validation.numbers['MAE (mm)']:.3f} mm", flush=True)
 
-    model = None
-    for number, count in enumerate(steps, start=1):
-        request = TrainingRequest(
-            "regnet", work / f"{name.replace(' ', '-')}-{number}", settings={**COMMON, **VARIANTS[name]},
-            start=None if model is None else str(model.folder), steps=count, seed=0, resume=True,
-            validate_every=max(1, count // 4), device="cpu", precision=precision,
-        )  # fmt: skip
-        model = run_training(request, report=report)
-    assert model is not None
-    return load_network(model)
+    request = TrainingRequest(
+        "regnet", work / name.replace(" ", "-"), settings={**COMMON, **VARIANTS[name]}, steps=steps, seed=0,
+        resume=True, validate_every=max(1, steps // 6), device="cpu", precision=precision,
+    )  # fmt: skip
+    return run_training(request, report=report).folder
 
 
 @torch.no_grad()
@@ -172,15 +166,15 @@ def verdicts(mae: Mapping[str, float], tre: Mapping[str, float], difference: flo
 def main() -> int:
     """0 where the claims hold."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="of each network, part by part")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each network")
     parser.add_argument("--work", type=Path, help="folder of the trainings, to go on from")
     parser.add_argument("--precision", default="auto", help="half: faster where the processor has instructions for it")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="trainings at a time")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
-        networks = {name: trained(name, args.steps, args.precision, work) for name in VARIANTS}
+        given = (args.steps, args.precision, work)
+        networks = trained_side_by_side(trained, dict.fromkeys(VARIANTS, given), args.processes)
     found = errors(networks)
     mae = {name: float(values.mean()) for name, values in found.items()}
     print(f"\nMAE on {PAIRS} unseen pairs")

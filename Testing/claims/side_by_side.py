@@ -1,0 +1,26 @@
+"""Trainings of a claim side by side: networks for slices gain from a second process, hardly from a second thread."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from DeepRegistrationLib.io.model_cards import read_model
+from DeepRegistrationLib.methods.network_models import load_network
+
+
+def trained_side_by_side(
+    training: Callable[..., Path], arguments: Mapping[str, tuple[Any, ...]], processes: int
+) -> dict[str, torch.nn.Module]:
+    """The networks of training(name, *arguments[name]), the folder of a model, of every name, in so many processes with
+    one thread each."""
+    with ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        running = {name: pool.submit(training, name, *given) for name, given in arguments.items()}
+        return {name: load_network(read_model(job.result())) for name, job in running.items()}
