@@ -40,6 +40,8 @@ class Answer:
     displacement: torch.Tensor
     velocity: torch.Tensor | None
     matched: Correspondences | None = None
+    #: whether it says nothing
+    empty: bool = False
 
     def start(self, other: Grid, velocity: bool) -> Start:
         """The answer in voxels of `other`, a grid over the same field of view (edges and axes); its velocity, where
@@ -60,7 +62,7 @@ class Answer:
         """No deformation, in place of the answer."""
         import torch
 
-        return Answer(self.grid, torch.zeros_like(self.displacement), None)
+        return Answer(self.grid, torch.zeros_like(self.displacement), None, empty=True)
 
 
 def network_answer(

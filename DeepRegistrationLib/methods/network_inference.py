@@ -24,7 +24,7 @@ from .network_answer import Answer, matched_points, network_answer
 from .network_models import chosen_model, weights_provenance
 from .network_parameters import NetworkParameters, parameters_for
 from .network_start import COARSE_WIDTHS, worth_starting_from
-from .refinement_parameters import numbers_of
+from .refinement_parameters import SEARCH_GRID, numbers_of
 
 if TYPE_CHECKING:
     from ..core.context import Context
@@ -151,7 +151,16 @@ def _refined(
     problem: RegistrationProblem, found: Answer, fixed: Grid, parameters: NetworkParameters, context: Context
 ) -> tuple[Transform, dict[str, list[float]]]:
     """The network's answer after instance optimisation, on the upright fixed grid; the objective by stage."""
-    from ..optim.convex_adam import RefinementSettings, landmark_term, mind_features, refine, shared_labels
+    from ..optim.convex_adam import (
+        WIDTHS,
+        RefinementSettings,
+        Settings,
+        landmark_term,
+        mind_features,
+        refine,
+        search,
+        shared_labels,
+    )
     from ..optim.spline_transform import spline_transform
     from ..optim.working_pair import prepare, working_grid
 
@@ -164,8 +173,14 @@ def _refined(
     landmarks = landmark_term(problem, grid, initial, parameters.landmark_weight)
     progress.update(0.05, "Computing features")
     features = mind_features(pair, settings, progress.tick)
-    start = found.start(grid, settings.diffeomorphic)
-    widths = COARSE_WIDTHS if settings.coarse_iterations > 0 else ()
+    start, widths = found.start(grid, settings.diffeomorphic), COARSE_WIDTHS
+    if parameters.search_cells > 0 and found.empty:
+        progress.update(0.1, "Searching large motion")
+        wide = Settings(
+            **vars(settings), search_grid=SEARCH_GRID, search_cells=parameters.search_cells, search_both_ways=True
+        )
+        start, widths = search(features, wide, labels, progress.tick), WIDTHS
+    widths = widths if settings.coarse_iterations > 0 else ()
     spline, history = refine(
         pair, settings, progress.part(0.15, 1.0), start, features, labels, landmarks, widths=widths
     )

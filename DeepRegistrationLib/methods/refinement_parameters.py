@@ -101,6 +101,9 @@ LandmarkWeight = Annotated[
     Advanced(),
 ]
 
+#: voxels, cells of the discrete search, and how many of them it looks at to every side, where nothing else is said
+SEARCH_GRID, SEARCH_CELLS = 6, 4
+
 #: soft, for without a mask of the lungs the deformation has to follow their sliding along the wall
 LUNG_CT = Preset(
     "lung-ct",

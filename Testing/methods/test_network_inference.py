@@ -34,7 +34,7 @@ from DeepRegistrationLib.transforms import Affine, DisplacementField
 
 GRID = Grid((30, 34, 28), (3.0, 3.0, 3.0), (-45.0, 20.0, 7.0))
 PLAIN = {"initialisation": "none", "refine": False}
-LATER = {"coarse_iterations": 10, "iterations": 10}
+LATER = {"coarse_iterations": 15, "iterations": 15}
 QUICK = {"initialisation": "none", "coarse_iterations": 10, "iterations": 10}
 
 
@@ -255,11 +255,32 @@ def test_a_kept_answer_is_added_to(models: Models) -> None:
     )
     x = inner()
     assert torch.allclose(stays.transform.apply(x), alone.transform.apply(x), atol=1e-3)
-    assert error(run(shifted(), keep_answer=True, **QUICK)) < 0.5 * error(alone)
+    more = {**QUICK, "iterations": 15}
+    assert error(run(shifted(), keep_answer=True, **more)) < 0.5 * error(alone)
     stiff = {"smoothness": 100.0, **QUICK}
     kept, whole = (run(shifted(), keep_answer=k, **stiff).transform.apply(x) for k in (True, False))
     bent = alone.transform.apply(x) - alone.transform.apply(x).mean(dim=0)
     assert (kept - kept.mean(dim=0) - bent).norm(dim=1).mean() < (whole - whole.mean(dim=0) - bent).norm(dim=1).mean()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_the_network_missed_is_searched_around_its_answer(models: Models, keep: bool) -> None:
+    """Nearly without steps; an answer that is not kept is where the steps begin, and there is no search."""
+    few = {"coarse_iterations": 3, "iterations": 4, "initialisation": "none", "keep_answer": keep}
+    models.add(shift=(1.0, -0.4, -0.6))
+    without, searched = run(shifted(), **few), run(shifted(), search_cells=2, **few)
+    assert without.provenance is not None and not without.provenance.messages
+    assert ("stiff" in searched.history) is keep
+    assert error(without) > 3.0
+    assert error(searched) < 1.0 if keep else error(searched) == error(without)
+
+
+def test_it_is_searched_where_the_answer_was_left_out(models: Models) -> None:
+    models.add(shift=(60.0, 0.0, 0.0))
+    few = {"coarse_iterations": 3, "iterations": 4, "initialisation": "none"}
+    without, searched = run(shifted(), **few), run(shifted(), search_cells=2, **few)
+    assert searched.provenance is not None and "began without it" in " ".join(searched.provenance.messages)
+    assert error(searched) < 1.0 < 3.0 < error(without)
 
 
 @pytest.mark.parametrize("velocity", [False, True])
@@ -276,7 +297,7 @@ def test_an_answer_that_is_worse_than_none_is_not_started_from(models: Models) -
     models.add(shift=(4.0, 4.0, -4.0))
     result = run(same, **QUICK)
     moved = (result.transform.apply(inner()) - inner()).norm(dim=1)
-    assert float(moved.max()) < 1.0, "the answer was 20 mm off"
+    assert float(moved.max()) < 1.5, "the answer was 20 mm off"
     assert result.provenance is not None and "began without it" in " ".join(result.provenance.messages)
 
 

@@ -31,6 +31,8 @@ from ..initialisation import INITIALISATIONS
 from ..intensity_window import HighestIntensity, LowestIntensity, chosen_window
 from ..refinement_parameters import (
     LUNG_CT,
+    SEARCH_CELLS,
+    SEARCH_GRID,
     CoarseSteps,
     Diffeomorphic,
     FineSteps,
@@ -88,10 +90,10 @@ class Parameters:
         Title("Search range"),
         Unit("cells"),
         Help("Largest displacement that is looked for, in cells of the search grid, to every side."),
-    ] = 4
+    ] = SEARCH_CELLS
     search_grid: Annotated[
         int, Range(2, 16), Title("Search grid"), Unit("voxels"), Help("Size of a cell of the search grid."), Advanced()
-    ] = 6
+    ] = SEARCH_GRID
     search_both_ways: Annotated[
         bool,
         Title("Search both ways"),
