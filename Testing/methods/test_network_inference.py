@@ -34,7 +34,7 @@ from DeepRegistrationLib.transforms import Affine, DisplacementField
 
 GRID = Grid((30, 34, 28), (3.0, 3.0, 3.0), (-45.0, 20.0, 7.0))
 PLAIN = {"initialisation": "none", "refine": False}
-LATER = {"coarse_iterations": 15, "iterations": 15}
+LATER = {"coarse_iterations": 30, "iterations": 30}
 QUICK = {"initialisation": "none", "coarse_iterations": 10, "iterations": 10}
 
 
