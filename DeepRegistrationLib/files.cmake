@@ -129,6 +129,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/methods/learned/lapirn.py
   DeepRegistrationLib/methods/learned/mlvirnet.py
   DeepRegistrationLib/methods/learned/regnet.py
+  DeepRegistrationLib/methods/learned/voxelmorph_plus_plus.py
   DeepRegistrationLib/methods/memory.py
   DeepRegistrationLib/methods/network_answer.py
   DeepRegistrationLib/methods/network_inference.py
@@ -380,4 +381,7 @@ set(DeepRegistrationLib_PYTHON_RESOURCES
   Resources/Models/regnet/README.md
   Resources/Models/regnet/card.json
   Resources/Models/regnet/model.safetensors
+  Resources/Models/voxelmorph-plus-plus/README.md
+  Resources/Models/voxelmorph-plus-plus/card.json
+  Resources/Models/voxelmorph-plus-plus/model.safetensors
   )

@@ -173,14 +173,16 @@ def _refined(
     landmarks = landmark_term(problem, grid, initial, parameters.landmark_weight)
     progress.update(0.05, "Computing features")
     features = mind_features(pair, settings, progress.tick)
-    start, widths = found.start(grid, settings.diffeomorphic), COARSE_WIDTHS
+    start = found.start(grid, settings.diffeomorphic)
+    widths: Sequence[int] = COARSE_WIDTHS
     if parameters.search_cells > 0 and found.empty:
         progress.update(0.1, "Searching large motion")
         wide = Settings(
             **vars(settings), search_grid=SEARCH_GRID, search_cells=parameters.search_cells, search_both_ways=True
         )
         start, widths = search(features, wide, labels, progress.tick), WIDTHS
-    widths = widths if settings.coarse_iterations > 0 else ()
+    if settings.coarse_iterations == 0:
+        widths = ()
     spline, history = refine(
         pair, settings, progress.part(0.15, 1.0), start, features, labels, landmarks, widths=widths
     )

@@ -41,7 +41,7 @@ from phantoms.thorax import thorax  # noqa: E402
 
 REAL = _ROOT.parent / "shared" / "data" / "lung_ct_synthetic"
 REFERENCE = "convex-adam"
-CLAIMED = ("displacement-embeddings",)
+CLAIMED = ("displacement-embeddings", "voxelmorph-plus-plus")
 #: of all methods, besides the preset: within the mask of the lungs motion is smooth, and stiffer is better. Without a
 #: mask it would be worse, for lungs slide along their wall
 STIFFER: Mapping[str, Any] = {"smoothness": 1.2, "iterations": 100}

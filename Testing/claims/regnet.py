@@ -49,7 +49,9 @@ from DeepRegistrationLib.training.request import TrainingRequest
 from DeepRegistrationLib.training.run import run_training
 from DeepRegistrationLib.transforms import Affine, DisplacementField, compose
 
-COMMON: dict[str, Any] = {"dimension": 2, "size": 112, "block": 80, "spacing": 2.0, "low": None, "high": None}
+COMMON: dict[str, Any] = {
+    "dimension": 2, "size": 112, "block": 80, "spacing": 2.0, "amplitude": 16.0, "low": None, "high": None,
+}  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {
     "RegNet": {},
     "early fusion": {"late": False},

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from ...networks.footprint import Footprint
 from ..network_inference import learned_spec
-from ..network_parameters import NETWORK_LUNG_CT, QUICK_LOOK
+from ..network_parameters import KEPT_LUNG_CT, QUICK_LOOK
 
 #: bytes: the feature network's first layers at full resolution, measured; keypoints lie anywhere, so it sees all
 FOOTPRINT = Footprint(bytes_per_voxel=170)
@@ -29,5 +29,5 @@ SPEC = learned_spec(
     "registration using displacement embeddings",
     doi="10.48550/arXiv.2005.13338",
     footprint=FOOTPRINT,
-    presets=(NETWORK_LUNG_CT, QUICK_LOOK),
+    presets=(KEPT_LUNG_CT, QUICK_LOOK),
 )

@@ -24,14 +24,14 @@ class Settings:
         Unit("mm"),
         Title("Working resolution"),
         Help("Spacing of the isotropic grid the network works on; about twice to four times that of the scans."),
-    ] = 5.5
+    ] = 4.0
     size: Annotated[
         int,
         Range(16, 512, 16),
         Unit("voxels"),
         Title("Size of a sample"),
         Help("Edge of what each step looks at: the whole region; a multiple of 16."),
-    ] = 48
+    ] = 64
     low: LowestIntensity = -1100.0
     high: HighestIntensity = 900.0
     reach: Annotated[
@@ -46,7 +46,7 @@ class Settings:
         Unit("mm"),
         Title("Largest motion"),
         Help("Of the breathing chests that are drawn where no cases are given."),
-    ] = 30.0
+    ] = 50.0
     learn_from: Annotated[
         str,
         Choice({"keypoints": "Matched keypoints", "similarity": "Similarity of the images", "both": "Both"}),
@@ -63,7 +63,7 @@ class Settings:
         Range(1, 10_000, 50),
         Title("Pairs"),
         Help("How many pairs are drawn and matched; every step takes one of them again."),
-    ] = 200
+    ] = 300
     shaking: Annotated[
         float,
         Range(0, 0.2, 0.005),
@@ -72,7 +72,7 @@ class Settings:
     ] = 0.035
     points: Annotated[
         int, Range(8, 5000, 50), Title("Keypoints of a step"), Help("So many of a pair's keypoints, at random.")
-    ] = 96
+    ] = 64
     known: Annotated[
         bool,
         Title("Known motion"),
