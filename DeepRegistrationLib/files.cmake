@@ -314,6 +314,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/training/displacement_embeddings.py
   DeepRegistrationLib/training/distributed.py
   DeepRegistrationLib/training/fusion.py
+  DeepRegistrationLib/training/keypoint_lessons.py
   DeepRegistrationLib/training/lapirn.py
   DeepRegistrationLib/training/measured.py
   DeepRegistrationLib/training/mlvirnet.py

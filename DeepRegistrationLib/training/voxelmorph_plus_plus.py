@@ -17,7 +17,6 @@ grid is coarse already. The paper does not mention the affine maps; they vary as
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,18 +26,15 @@ from torch import nn
 from ..core.errors import InputError
 from ..core.image import Image
 from ..core.progress import Tick
-from ..core.sampling import sample_batch, sample_index
 from ..losses.nonlocal_mind import nonlocal_mind, warped_mind
 from ..networks.voxelmorph_plus_plus import MULTIPLE, VoxelMorphPlusPlus
 from ..networks.working import WorkingSettings
-from ..ops.foerstner import foerstner_keypoints
 from ..ops.graph_laplacian import neighbour_graph
 from ..ops.mind import mind_ssc
-from ..ops.warp import index_grid
-from ..optim.correspondences import CorrespondenceSettings, find_correspondences, search_levels
 from .batch import Batch
 from .case_pairs import Augmentation, CasePairs, pairs_of
 from .cases import Role, TrainingCases
+from .keypoint_lessons import FEW, SIGMA, match, mirrored, shaken, truth, unmatched
 from .measured import means, measured, pictures
 from .recipe import Stage, Validation
 from .recipes.voxelmorph_plus_plus import Settings
@@ -55,16 +51,10 @@ _POOLED = {True: 1, False: 2}
 #: voxels, dilations of MIND by dimension: in a slice one has four channels only, of which a mixture of wrong
 #: displacements makes anything
 _DILATIONS = {2: (1, 2, 3), 3: (1,)}
-#: voxels, window of the keypoints' operator
-_SIGMA = 1.0
 #: mm of the drawn breathing: between knots of the small motion everywhere
 _SMOOTHNESS = (24.0, 40.0)
 #: shares of the window, and voxels, of the drawn scans' noise and resolution: on so coarse a grid there is little noise
 _NOISE, _THICKNESS = (0.0, 0.02), (1.0, 1.5)
-#: of the discrete search; voxels a keypoint may miss itself by, there and back
-_STIFFNESS, _DILATION, _TOLERANCE = 1.0, 2, 0.5
-#: fewer keypoints than this are no lesson
-_FEW = 8
 
 
 class KeypointTraining:
@@ -168,7 +158,7 @@ class KeypointTraining:
         told = unmatched if said.learn_from == "similarity" else told
         for _ in range(20):
             pair = told(self._drawn(generator), self.settings)
-            if pair.fixed_points is not None and pair.fixed_points.shape[1] >= _FEW:
+            if pair.fixed_points is not None and pair.fixed_points.shape[1] >= FEW:
                 return Batch(
                     pair.fixed, pair.moving, pair.spacing,
                     fixed_points=pair.fixed_points, moving_points=pair.moving_points,
@@ -200,7 +190,7 @@ def network_settings(settings: Settings, dimension: int = 3) -> dict[str, Any]:
     said: dict[str, Any] = {
         "reach": [settings.reach * settings.size / 2] * dimension,
         "head": "heat map" if settings.heat_map else "regression",
-        "keypoints": settings.keypoints, "sigma": _SIGMA, "dimension": dimension,
+        "keypoints": settings.keypoints, "sigma": SIGMA, "dimension": dimension,
     }  # fmt: skip
     if settings.channels != 64:
         share = settings.channels / 64
@@ -218,90 +208,6 @@ def breathing(settings: Settings) -> SyntheticSettings:
         families=("lungs",), size=(settings.size,) * (2 if settings.slices else 3), spacing=settings.spacing,
         motions=("breathing",), linear=("none", "aligned"), amplitude=(0.3 * settings.amplitude, settings.amplitude),
         smoothness=_SMOOTHNESS, contrast="typical", noise=_NOISE, thickness=_THICKNESS, points=256, labels=False,
-    )  # fmt: skip
-
-
-def match(pair: Batch, settings: Settings) -> Batch:
-    """The pair (B = 1) with keypoints of the fixed scan and where a discrete search found them, instead of its own."""
-    fixed, moving = pair.fixed[0, 0], pair.moving[0, 0]
-    how = CorrespondenceSettings(
-        levels=search_levels(1.0, settings.reach * settings.size / 2), smoothness=_STIFFNESS, tolerance=_TOLERANCE,
-        mind_dilation=_DILATION,
-    )  # fmt: skip
-    found = find_correspondences(fixed, moving, _distinct(pair, settings), 1.0, how)
-    return replace(pair, fixed_points=found.fixed[None], moving_points=found.moving[None])
-
-
-def truth(pair: Batch, settings: Settings) -> Batch:
-    """The pair (B = 1) with keypoints of the fixed scan and where its known displacement takes them."""
-    assert pair.displacement is not None
-    points = _distinct(pair, settings)[None]
-    return replace(pair, fixed_points=points, moving_points=points + sample_batch(pair.displacement, points).mT)
-
-
-def unmatched(pair: Batch, settings: Settings) -> Batch:
-    """The pair (B = 1) with keypoints of the fixed scan, the same ones in the moving scan."""
-    points = _distinct(pair, settings)[None]
-    return replace(pair, fixed_points=points, moving_points=points)
-
-
-def _distinct(pair: Batch, settings: Settings) -> torch.Tensor:
-    """Keypoints (K, d) of the fixed scan."""
-    fixed, region = pair.fixed[0, 0], None if pair.region is None else pair.region[0, 0]
-    return foerstner_keypoints(fixed, (1.0,) * fixed.dim(), settings.keypoints, mask=region, sigma=_SIGMA)
-
-
-def shaken(pair: Batch, strength: float, generator: torch.Generator) -> Batch:
-    """One scan of the pair (B = 1), either is as likely, and the points in it under a random affine map.
-
-    strength  standard deviation of each entry of the map, and of its shift, where -1 and 1 are the scan's ends
-    """
-    fixed_points, moving_points = pair.fixed_points, pair.moving_points
-    assert fixed_points is not None and moving_points is not None
-    d = fixed_points.shape[2]
-    size = torch.tensor(pair.fixed.shape[:1:-1], dtype=torch.float32)
-    half, centre = size / 2, (size - 1) / 2
-    change = strength * torch.randn(d, d + 1, generator=generator)
-    which = bool(torch.rand((), generator=generator) < 0.5)
-    if strength == 0:
-        return pair
-    matrix = torch.eye(d) + half[:, None] * change[:, :d] / half
-    shift = half * change[:, d]
-    scan, points = (pair.fixed, fixed_points) if which else (pair.moving, moving_points)
-    # scan'(y) = scan(c + M (y - c) + t), so that its points lie at the inverse of that
-    there = (index_grid(scan.shape[2:], scan) - centre) @ matrix.T + centre + shift
-    scan = sample_index(scan[0], there, outside=None)[None]
-    points = (points - centre - shift) @ torch.linalg.inv(matrix).T + centre
-    if which:
-        pair = replace(pair, fixed=scan, fixed_points=points)
-    else:
-        pair = replace(pair, moving=scan, moving_points=points)
-    return _within(pair)
-
-
-def _within(pair: Batch) -> Batch:
-    """Without the points that lie outside of a scan, where enough are left."""
-    assert pair.fixed_points is not None and pair.moving_points is not None
-    last = torch.tensor(pair.fixed.shape[:1:-1]) - 1
-    inside = torch.ones(pair.fixed_points.shape[1], dtype=torch.bool)
-    for points in (pair.fixed_points[0], pair.moving_points[0]):
-        inside &= ((points >= 0) & (points <= last)).all(dim=1)
-    if inside.sum() < _FEW:
-        return pair
-    return replace(pair, fixed_points=pair.fixed_points[:, inside], moving_points=pair.moving_points[:, inside])
-
-
-def mirrored(pair: Batch) -> Batch:
-    """Scans and points of the pair with the x axis reversed."""
-    assert pair.fixed_points is not None and pair.moving_points is not None
-    last = pair.fixed.shape[-1] - 1
-
-    def turned(points: torch.Tensor) -> torch.Tensor:
-        return torch.cat([last - points[..., :1], points[..., 1:]], dim=-1)
-
-    return Batch(
-        pair.fixed.flip(-1), pair.moving.flip(-1), pair.spacing,
-        fixed_points=turned(pair.fixed_points), moving_points=turned(pair.moving_points),
     )  # fmt: skip
 
 

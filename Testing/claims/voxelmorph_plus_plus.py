@@ -43,13 +43,14 @@ from DeepRegistrationLib.methods.network_answer import Answer
 from DeepRegistrationLib.optim.convex_adam import RefinementSettings, mind_features, refine
 from DeepRegistrationLib.optim.working_pair import WorkingPair
 from DeepRegistrationLib.training.batch import Batch
+from DeepRegistrationLib.training.keypoint_lessons import match
 from DeepRegistrationLib.training.measured import measured
 from DeepRegistrationLib.training.recipes.voxelmorph_plus_plus import RECIPE, Settings
 from DeepRegistrationLib.training.request import TrainingRequest
 from DeepRegistrationLib.training.run import run_training
 from DeepRegistrationLib.training.settings import make_settings
 from DeepRegistrationLib.training.synthetic.pairs import SyntheticPairs
-from DeepRegistrationLib.training.voxelmorph_plus_plus import breathing, match
+from DeepRegistrationLib.training.voxelmorph_plus_plus import breathing
 
 SETTINGS: Mapping[str, Any] = {
     "spacing": 4.0, "size": 64, "slices": True, "amplitude": 50.0, "pairs": 600, "points": 256, "known": False,

@@ -12,6 +12,7 @@ from DeepRegistrationLib.core.errors import InputError
 from DeepRegistrationLib.core.sampling import sample_batch
 from DeepRegistrationLib.networks.voxelmorph_plus_plus import VoxelMorphPlusPlus
 from DeepRegistrationLib.training.batch import Batch
+from DeepRegistrationLib.training.keypoint_lessons import match, mirrored, shaken, truth
 from DeepRegistrationLib.training.precision import learn_in
 from DeepRegistrationLib.training.recipe import Stage
 from DeepRegistrationLib.training.recipes import find_recipe
@@ -19,15 +20,7 @@ from DeepRegistrationLib.training.recipes.voxelmorph_plus_plus import Settings
 from DeepRegistrationLib.training.request import TrainingRequest
 from DeepRegistrationLib.training.run import run_training
 from DeepRegistrationLib.training.synthetic.pairs import SyntheticPairs
-from DeepRegistrationLib.training.voxelmorph_plus_plus import (
-    KeypointTraining,
-    breathing,
-    match,
-    mirrored,
-    roughness,
-    shaken,
-    truth,
-)
+from DeepRegistrationLib.training.voxelmorph_plus_plus import KeypointTraining, breathing, roughness
 
 _SMALL = Settings(size=48, spacing=5.0, pairs=2, points=24, channels=8, keypoints=150, slices=True)
 
