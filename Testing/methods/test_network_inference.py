@@ -267,19 +267,21 @@ def test_a_kept_answer_is_added_to(models: Models) -> None:
 def test_what_the_network_missed_is_searched_around_its_answer(models: Models, keep: bool) -> None:
     """Nearly without steps; an answer that is not kept is where the steps begin, and there is no search."""
     few = {"coarse_iterations": 3, "iterations": 4, "initialisation": "none", "keep_answer": keep}
-    models.add(shift=(1.0, -0.4, -0.6))
+    models.add(shift=(1.4, -0.7, 0.8))
     without, searched = run(shifted(), **few), run(shifted(), search_cells=2, **few)
     assert without.provenance is not None and not without.provenance.messages
     assert ("stiff" in searched.history) is keep
-    assert error(without) > 3.0
-    assert error(searched) < 1.0 if keep else error(searched) == error(without)
+    assert error(searched) < 0.7 * error(without) if keep else error(searched) == error(without)
 
 
-def test_it_is_searched_where_the_answer_was_left_out(models: Models) -> None:
-    models.add(shift=(60.0, 0.0, 0.0))
+@pytest.mark.parametrize(
+    ("shift", "said"), [((60.0, 0.0, 0.0), "less well than"), ((0.1, 0.0, 0.1), "hardly better than")]
+)
+def test_it_is_searched_where_the_answer_was_left_out(models: Models, shift: Any, said: str) -> None:
+    models.add(shift=shift)
     few = {"coarse_iterations": 3, "iterations": 4, "initialisation": "none"}
     without, searched = run(shifted(), **few), run(shifted(), search_cells=2, **few)
-    assert searched.provenance is not None and "began without it" in " ".join(searched.provenance.messages)
+    assert searched.provenance is not None and said in " ".join(searched.provenance.messages)
     assert error(searched) < 1.0 < 3.0 < error(without)
 
 
