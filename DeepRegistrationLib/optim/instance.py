@@ -27,10 +27,6 @@ from .parametric import FlowField, SplineField
 
 Field = SplineField | FlowField
 
-#: steps become shorter by this power of what is left of the iterations, down to nothing: with last steps of a tenth of
-#: the first, sub-lattices that take turns leave a tenth more error on lungs (lung_ct_synthetic)
-_DECAY = 1.5
-
 
 @dataclass(frozen=True)
 class FeatureTerm:
@@ -97,7 +93,7 @@ def optimise(
         if level.landmarks is not None:
             loss = loss + level.landmarks.weight * _landmark_distance(level.landmarks, field)
         (gradient,) = torch.autograd.grad(loss, coefficients)
-        adam.step(gradient, level.step * (1 - i / level.iterations) ** _DECAY)
+        adam.step(gradient, level.step * (1 - 0.9 * i / level.iterations))
         history.append(float(loss.detach()))
     return SplineField(start.shape, level.knots, coefficients.detach()), history
 
