@@ -34,7 +34,7 @@ from DeepRegistrationLib.transforms import Affine, DisplacementField
 
 GRID = Grid((30, 34, 28), (3.0, 3.0, 3.0), (-45.0, 20.0, 7.0))
 PLAIN = {"initialisation": "none", "refine": False}
-LATER = {"coarse_iterations": 30, "iterations": 30}
+LATER = {"coarse_iterations": 10, "iterations": 10}
 QUICK = {"initialisation": "none", "coarse_iterations": 10, "iterations": 10}
 
 
@@ -255,8 +255,7 @@ def test_a_kept_answer_is_added_to(models: Models) -> None:
     )
     x = inner()
     assert torch.allclose(stays.transform.apply(x), alone.transform.apply(x), atol=1e-3)
-    more = {**QUICK, "iterations": 15}
-    assert error(run(shifted(), keep_answer=True, **more)) < 0.5 * error(alone)
+    assert error(run(shifted(), keep_answer=True, **QUICK)) < 0.5 * error(alone)
     stiff = {"smoothness": 100.0, **QUICK}
     kept, whole = (run(shifted(), keep_answer=k, **stiff).transform.apply(x) for k in (True, False))
     bent = alone.transform.apply(x) - alone.transform.apply(x).mean(dim=0)
@@ -300,7 +299,7 @@ def test_an_answer_that_is_worse_than_none_is_not_started_from(models: Models) -
     models.add(shift=(4.0, 4.0, -4.0))
     result = run(same, **QUICK)
     moved = (result.transform.apply(inner()) - inner()).norm(dim=1)
-    assert float(moved.max()) < 1.5, "the answer was 20 mm off"
+    assert float(moved.max()) < 1.0, "the answer was 20 mm off"
     assert result.provenance is not None and "began without it" in " ".join(result.provenance.messages)
 
 
