@@ -154,10 +154,14 @@ class KeypointTraining:
 
     def _lesson(self, generator: torch.Generator) -> Batch:
         said = self.settings
-        told = truth if said.known and isinstance(self.pairs, SyntheticPairs) else match
-        told = unmatched if said.learn_from == "similarity" else told
+        if said.learn_from == "similarity":
+            told = unmatched
+        elif said.known and isinstance(self.pairs, SyntheticPairs):
+            told = truth
+        else:
+            told = match
         for _ in range(20):
-            pair = told(self._drawn(generator), self.settings)
+            pair = told(self._drawn(generator), said)
             if pair.fixed_points is not None and pair.fixed_points.shape[1] >= FEW:
                 return Batch(
                     pair.fixed, pair.moving, pair.spacing,
