@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -148,6 +148,7 @@ def refine(
 
     def level(name: str, spline: SplineField, terms: list[FeatureTerm], count: int, part: Progress) -> SplineField:
         numbers = _level(terms, spline.knots, count, settings, features, labels, landmarks)
+        numbers = replace(numbers, settles=name == "fine")
         spline, history[name] = optimise(spline, numbers, settings.seed, lambda f: part.update(f, f"Refining, {name}"))
         return spline
 

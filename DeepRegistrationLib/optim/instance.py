@@ -59,7 +59,11 @@ class LandmarkTerm:
 
 @dataclass(frozen=True)
 class Level:
-    """`iterations` Adam steps with knots `knots` working voxels apart; `step` is Adam's first step in voxels."""
+    """`iterations` Adam steps with knots `knots` working voxels apart; `step` is Adam's first step in voxels.
+
+    settles  steps shrink to nothing, so that the noise of looking at one sub-lattice at a time averages out; else to a
+             tenth, which goes farther, for a level that another one follows
+    """
 
     terms: Sequence[FeatureTerm]
     knots: float
@@ -68,6 +72,7 @@ class Level:
     smoothness: float
     landmarks: LandmarkTerm | None = None
     diffeomorphic: bool = False
+    settles: bool = False
 
 
 def optimise(
@@ -93,9 +98,14 @@ def optimise(
         if level.landmarks is not None:
             loss = loss + level.landmarks.weight * _landmark_distance(level.landmarks, field)
         (gradient,) = torch.autograd.grad(loss, coefficients)
-        adam.step(gradient, level.step * (1 - 0.9 * i / level.iterations))
+        adam.step(gradient, level.step * _shrunk(i / level.iterations, level.settles))
         history.append(float(loss.detach()))
     return SplineField(start.shape, level.knots, coefficients.detach()), history
+
+
+def _shrunk(t: float, settles: bool) -> float:
+    """A step relative to the first one, t = 0..1 of the way."""
+    return (1 - t) ** 1.5 if settles else 1 - 0.9 * t
 
 
 def displacement_of(spline: SplineField, diffeomorphic: bool) -> Field:

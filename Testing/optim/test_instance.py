@@ -212,6 +212,23 @@ def test_same_seed_same_answer() -> None:
     assert not torch.equal(found[0], found[2])
 
 
+def test_where_it_settles_it_comes_nearer_to_what_all_voxels_say() -> None:
+    term, _ = planted(SHAPES[2], every=4)
+    noise = torch.randn(term.fixed.shape, generator=torch.Generator().manual_seed(7))
+    term = replace(term, fixed=term.fixed + 0.2 * noise)
+    several = level(term, iterations=150, smoothness=0.3, step=1.0)
+    whole = level(replace(term, every=1), iterations=1000, smoothness=0.3, step=0.2, settles=True)
+
+    def found(settings: Level, seed: int) -> torch.Tensor:
+        return optimise(zero(SHAPES[2]), settings, seed, lambda f: None)[0].coefficients
+
+    def off(settles: bool) -> float:
+        return float(np.mean([(found(replace(several, settles=settles), s) - best).abs().mean() for s in range(3)]))
+
+    best = found(whole, 0)
+    assert off(settles=True) < 0.6 * off(settles=False)
+
+
 def test_sub_lattices_together_are_the_whole() -> None:
     """The mean over one round of sub-lattices is the objective of all voxels, where all weigh the same."""
     shape = (26, 30)  # 24 x 28 known cells: every sub-lattice of 2 x 2 has as many of them
