@@ -53,7 +53,7 @@ demo: $(STAMP) system-packages
 
 # One thread for each test process: together they fill the cores without getting into each other's way.
 test: $(STAMP) system-packages
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) $(ARGS)
 
 claims: $(STAMP) system-packages
 	@$(PY) -m pytest -q Testing/claims $(ARGS)

@@ -23,6 +23,13 @@ for folder in (CHECKOUT, TESTING):
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from together import Together
+
+    return Together(config, log)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real cases; skips where it is absent."""

@@ -169,13 +169,17 @@ def has_switch(spec: MethodSpec, name: str) -> bool:
     return any(p.name == name and p.type is bool for p in parameters_of(spec.parameters))
 
 
-@cache
 def solved(method: str, grids: str = "plain", contrast: tuple[str, str] = ("T1", "T1")) -> Run:
     """The method's answer to the truth case of its kind from required inputs only.
 
     Settings are the defaults; but the inverse is asked for where it is an option, and contrasts that
-    differ get the preset made for them.
+    differ get the preset made for them. Made once a process, however the arguments are given.
     """
+    return _solved(method, grids, contrast)
+
+
+@cache
+def _solved(method: str, grids: str, contrast: tuple[str, str]) -> Run:
     spec = registry()[method]
     preset = None
     if contrast[0] != contrast[1] and any(p.id == "multimodal" for p in spec.presets):
