@@ -46,8 +46,10 @@ LARGE = (27, 26)
 #: batch and channels, when a part is cut out
 _ALL = (slice(None), slice(None))
 
-#: multiplications of a slab: a fraction of a second of one core
-_AT_ONCE = 4 * 10**9
+#: numbers that come out of a slab: a fraction of a second of one core, in memory that the next slab uses again
+_AT_ONCE = 4 * 10**6
+#: slices of a slab at least: of few slices, a convolution takes several times as long for each
+_THICK = 16
 
 #: how far an answer sees, for evaluation in pieces
 MARGIN = 28
@@ -195,7 +197,13 @@ class RegNet(TickingNetwork):
         return found
 
     def _pooled(self, features: torch.Tensor) -> torch.Tensor:
-        return (F.max_pool3d if self.settings.dimension == 3 else F.max_pool2d)(features, 2)
+        if self.settings.dimension == 2:
+            return F.max_pool2d(features, 2)
+        parts = []
+        for first in range(0, features.shape[2] - 1, _THICK):
+            parts.append(F.max_pool3d(features[:, :, first : first + _THICK], 2))
+            self.tick()
+        return torch.cat(parts, dim=2)
 
     def _joined(self, small: torch.Tensor, large: torch.Tensor | None) -> torch.Tensor:
         if large is not None:
@@ -249,12 +257,17 @@ class _Layers(nn.Sequential):
         weight, bias = fuse_conv_bn_weights(convolution.weight, None, mean, variance, norm.eps, norm.weight, norm.bias)
         reach = weight.shape[2] - 1
         depth, *plane = (n - reach for n in input.shape[2:])
-        thick = max(1, _AT_ONCE // (math.prod(plane) * weight.numel()))
-        parts = []
+        thick = max(_THICK, _AT_ONCE // (math.prod(plane) * len(weight)))
+        out: torch.Tensor | None = None
         for first in range(0, depth, thick):
-            parts.append(F.conv3d(input[:, :, first : first + thick + reach], weight, bias).relu_())
+            slab = F.conv3d(input[:, :, first : first + thick + reach], weight, bias).relu_()
+            if out is None:
+                shape = (*slab.shape[:2], depth, *plane)
+                out = torch.empty(shape, dtype=slab.dtype, device=slab.device, memory_format=torch.channels_last_3d)
+            out[:, :, first : first + thick] = slab
             self.tick()
-        return torch.cat(parts, dim=2)
+        assert out is not None
+        return out
 
 
 _CONVOLUTIONS: Mapping[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}

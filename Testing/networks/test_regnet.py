@@ -175,7 +175,8 @@ def test_slab_by_slab_nothing_changes_and_a_cancel_is_noticed(monkeypatch: pytes
     made, (fixed, moving) = network(dimension=3), torch.rand(2, 1, 1, 12, 10, 14)
     with torch.no_grad():
         whole = made(fixed, moving).displacement
-        monkeypatch.setattr(regnet, "_AT_ONCE", 10**6)
+        monkeypatch.setattr(regnet, "_AT_ONCE", 1)
+        monkeypatch.setattr(regnet, "_THICK", 2)
         ticks: list[int] = []
         made.tick = lambda: ticks.append(1)
         assert torch.allclose(made(fixed, moving).displacement, whole, atol=1e-5)
