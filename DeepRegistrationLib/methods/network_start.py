@@ -5,9 +5,9 @@ other anatomy may not be.
 
 The answer is taken unless D(u) is clearly above D(0), which is the pre-alignment alone; where a search may take its
 place, only if D(u) is clearly below (on lungs, answers with a ratio of .65 to .72 lead to less error than the search
-does, those with .88 to .92 to more). Smoothness does not count, for
-the answer is right to bend where anatomy does, and where the refinement adds to it, it costs nothing there; nor would
-its weight, which a user may set, then decide between right and wrong. Importing this loads no torch.
+does, those with .88 to .92 to more). Smoothness does not count, for the answer is right to bend where anatomy does, and
+where the refinement adds to it, it costs nothing there; nor would its weight, which a user may set, then decide between
+right and wrong. Importing this loads no torch.
 """
 
 from __future__ import annotations

@@ -197,11 +197,12 @@ class RegNet(TickingNetwork):
         return found
 
     def _pooled(self, features: torch.Tensor) -> torch.Tensor:
-        if self.settings.dimension == 2:
-            return F.max_pool2d(features, 2)
+        pool = F.max_pool3d if self.settings.dimension == 3 else F.max_pool2d
+        if torch.is_grad_enabled() or self.settings.dimension == 2:
+            return pool(features, 2)
         parts = []
         for first in range(0, features.shape[2] - 1, _THICK):
-            parts.append(F.max_pool3d(features[:, :, first : first + _THICK], 2))
+            parts.append(pool(features[:, :, first : first + _THICK], 2))
             self.tick()
         return torch.cat(parts, dim=2)
 

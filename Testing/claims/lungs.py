@@ -1,5 +1,5 @@
-"""Claim on the networks for large motion, on lungs they have never seen: they, with their shipped
-models and instance optimisation, leave landmarks no farther apart than convex-adam does.
+"""Claim on the networks for large motion, on lungs they have never seen: they, with their shipped models and instance
+optimisation, leave landmarks no farther apart than convex-adam does.
 
 The cases: a real chest CT with a synthetic motion (lung_ct_synthetic, where it lies beside the checkout), and breathing
 chests drawn by Testing/phantoms, whose diaphragm moves by up to 25 mm. All methods get the same scans, the mask of the

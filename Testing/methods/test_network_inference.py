@@ -264,14 +264,13 @@ def test_a_kept_answer_is_added_to(models: Models) -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_what_the_network_missed_is_searched_around_its_answer(models: Models, keep: bool) -> None:
-    """Nearly without steps; an answer that is not kept is where the steps begin, and there is no search. What is left
-    here is less than half a cell of the search."""
-    few = {"coarse_iterations": 1, "iterations": 1, "step": 0.1, "initialisation": "none", "keep_answer": keep}
-    models.add(shift=(1.4, -0.7, 0.8))
+    """Nearly without steps; an answer that is not kept is where the steps begin, and there is no search."""
+    few = {"coarse_iterations": 3, "iterations": 4, "initialisation": "none", "keep_answer": keep}
+    models.add(shift=(1.0, -0.5, 0.6))
     without, searched = run(shifted(), **few), run(shifted(), search_cells=2, **few)
     assert without.provenance is not None and not without.provenance.messages
     assert ("stiff" in searched.history) is keep
-    assert error(searched) < error(without) if keep else error(searched) == error(without)
+    assert error(searched) < 1.0 < error(without) if keep else error(searched) == error(without)
 
 
 @pytest.mark.parametrize(
@@ -279,10 +278,10 @@ def test_what_the_network_missed_is_searched_around_its_answer(models: Models, k
 )
 def test_it_is_searched_where_the_answer_was_left_out(models: Models, shift: Any, said: str) -> None:
     models.add(shift=shift)
-    few = {"coarse_iterations": 1, "iterations": 1, "step": 0.1, "initialisation": "none"}
+    few = {"coarse_iterations": 3, "iterations": 4, "initialisation": "none"}
     without, searched = run(shifted(), **few), run(shifted(), search_cells=2, **few)
     assert searched.provenance is not None and said in " ".join(searched.provenance.messages)
-    assert error(searched) < 0.5 * error(without)
+    assert error(searched) < 1.0 < 3.0 < error(without)
 
 
 @pytest.mark.parametrize("velocity", [False, True])
