@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -11,9 +11,13 @@ from .draws import Draws
 from .smooth_noise import smooth_noise
 
 Box = tuple[slice, ...]
+#: start, end and radius of a piece of tube, as `Canvas.tube` takes them
+Piece = tuple[Sequence[float], Sequence[float], float]
 
 #: how far beyond its radii a roughened ellipsoid is looked for
 _ROUGH_REACH = 1.35
+#: voxels in the boxes of tubes that are painted at once
+_AT_ONCE = 2**20
 
 
 class Canvas:
@@ -58,7 +62,7 @@ class Canvas:
         """`label` where `inside`, and only over the labels `within`."""
         part = self.labels[box]
         if within is not None:
-            inside = inside & torch.isin(part, torch.tensor(within, dtype=part.dtype, device=part.device))
+            inside = inside & self._among(part, within)
         part.masked_fill_(inside, label)
 
     def ellipsoid(
@@ -101,22 +105,68 @@ class Canvas:
         within: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
         """A round piece of tube with round ends; radius in voxels, at least one voxel across."""
-        radius = max(radius, 0.6)
-        half = [n / 2 for n in reversed(self.shape)]
-        a = [(p + 1) * h - 0.5 for p, h in zip(start, half, strict=True)]
-        along = [(q - p) * h for p, q, h in zip(start, end, half, strict=True)]
-        low = [min(0.0, v) + o - radius - 1 for v, o in zip(along, a, strict=True)]
-        high = [max(0.0, v) + o + radius + 1 for v, o in zip(along, a, strict=True)]
-        box = self.box(
-            [(v + 0.5) / h - 1 for v, h in zip(low, half, strict=True)],
-            [(v + 0.5) / h - 1 for v, h in zip(high, half, strict=True)],
-        )
-        offsets = [(self.axis(k, box) + 1) * half[k] - 0.5 - a[k] for k in range(self.dimension)]
-        length = max(sum(v * v for v in along), 1e-6)
-        dot = torch.zeros((), device=self.labels.device)
-        square = torch.zeros((), device=self.labels.device)
-        for offset, v in zip(offsets, along, strict=True):
-            dot = dot + offset * v
-            square = square + offset * offset
-        t = (dot / length).clamp(0, 1)
-        self.fill(box, square - t * (2 * dot - t * length) < radius * radius, label, within)
+        self.tubes(label, [(start, end, radius)], within)
+
+    def tubes(self, label: int, pieces: Sequence[Piece], within: Sequence[int] | None = None) -> None:
+        """Several of them, start, end and radius each, at once."""
+        size = torch.tensor(self.shape[::-1], dtype=torch.float64)
+        starts, ends = (torch.tensor(v, dtype=torch.float64) for v in ([p[0] for p in pieces], [p[1] for p in pieces]))
+        starts, ends = ((v + 1) * (size / 2) - 0.5 for v in (starts, ends))
+        radii = torch.tensor([max(p[2], 0.6) for p in pieces], dtype=torch.float64)
+        first = (torch.minimum(starts, ends) - radii[:, None]).floor().clamp(min=0)
+        last = torch.minimum((torch.maximum(starts, ends) + radii[:, None]).ceil(), size - 1)
+        counts = (last - first + 1).clamp(min=0).long()
+        flat = self.labels.view(-1)
+        for part in _together(counts.prod(dim=1).tolist()):
+            found = self._covered(starts[part], ends[part], radii[part], first[part].long(), counts[part])
+            if within is not None:
+                found = found[self._among(flat[found], within)]
+            flat[found] = label
+
+    def _covered(
+        self, starts: torch.Tensor, ends: torch.Tensor, radii: torch.Tensor, first: torch.Tensor, counts: torch.Tensor
+    ) -> torch.Tensor:
+        """Flat indices of voxels whose distance to the line from start to end (K, d) is below its radius (K,), voxels;
+        those are looked for that lie in rows along x through a box of counts (K, d) voxels from `first` on."""
+        device = self.labels.device
+        rows = counts[:, 1:].prod(dim=1)
+        which = torch.repeat_interleave(torch.arange(len(rows)), rows)
+        rest = torch.arange(len(which)) - (rows.cumsum(0) - rows)[which]
+        along = ends - starts
+        flat, stride = torch.zeros_like(rest), self.shape[-1]
+        dot, square = torch.zeros(2, len(which), dtype=torch.float64)
+        for k, n in enumerate(reversed(self.shape[:-1]), start=1):
+            index = first[which, k] + rest % counts[which, k]
+            rest = rest // counts[which, k]
+            flat += index * stride
+            stride *= n
+            offset = index - starts[which, k]
+            dot += offset * along[which, k]
+            square += offset.square()
+        x = first[which, :1] + torch.arange(int(counts[:, 0].max()))
+
+        def placed(values: torch.Tensor) -> torch.Tensor:
+            return values.to(device, torch.float32)[:, None]
+
+        x, flat = x.to(device), flat.to(device)
+        offset = x - placed(starts[which, 0])
+        dots = placed(dot) + offset * placed(along[which, 0])
+        length = placed(along.square().sum(dim=1).clamp(min=1e-6)[which])
+        t = (dots / length).clamp(0, 1)
+        apart = placed(square) + offset.square() - t * (2 * dots - t * length)
+        inside = (apart < placed(radii[which]).square()) & (x < self.shape[-1])
+        return (flat[:, None] + x)[inside]
+
+    def _among(self, labels: torch.Tensor, wanted: Sequence[int]) -> torch.Tensor:
+        return torch.isin(labels, torch.tensor(wanted, dtype=labels.dtype, device=labels.device))
+
+
+def _together(volumes: Sequence[int]) -> Iterator[slice]:
+    """Pieces after one another whose boxes have about _AT_ONCE voxels in all."""
+    begin, total = 0, 0
+    for k, volume in enumerate(volumes):
+        if total and total + volume > _AT_ONCE:
+            yield slice(begin, k)
+            begin, total = k, 0
+        total += volume
+    yield slice(begin, len(volumes))

@@ -79,7 +79,7 @@ def draw(shape: tuple[int, ...], draws: Draws) -> Anatomy:
 def _vessels(canvas: Canvas, draws: Draws, side: int, lung: int, vessel: int) -> None:
     """Trees that grow from the hilum and fork; only what lies in the lung is painted."""
     d = canvas.dimension
-    tips = []
+    tips, pieces = [], []
     for k in range(_ROOTS):
         angle = math.pi * (k + draws.uniform(0.1, 0.9)) / _ROOTS - math.pi / 2
         heading = [side * math.cos(angle) * 0.9, draws.uniform(-0.6, 0.6), math.sin(angle)]
@@ -89,7 +89,7 @@ def _vessels(canvas: Canvas, draws: Draws, side: int, lung: int, vessel: int) ->
         grown = []
         for start, heading, length, radius in tips:
             end = [p + length * h for p, h in zip(start, heading, strict=True)]
-            canvas.tube(vessel, start, end, radius, within=(lung, vessel))
+            pieces.append((start, end, radius))
             if max(abs(p) for p in end) > 0.95:
                 continue
             turn = draws.normal(d).tolist()
@@ -97,6 +97,7 @@ def _vessels(canvas: Canvas, draws: Draws, side: int, lung: int, vessel: int) ->
                 branch = _unit([h + sign * share * t for h, t in zip(heading, turn, strict=True)])
                 grown.append((end, branch, length * draws.uniform(0.7, 0.9), radius * draws.uniform(0.65, 0.85)))
         tips = grown
+    canvas.tubes(vessel, pieces, within=(lung, vessel))
 
 
 def _taken(v: list[float], d: int) -> list[float]:

@@ -24,6 +24,7 @@ def draw(shape: tuple[int, ...], draws: Draws) -> Anatomy:
         radius = size * draws.uniform(0.02, 0.055)
         place = draws.uniforms(d, -0.55, 0.55)
         heading = _unit(draws.normal(d).tolist())
+        pieces = []
         for _ in range(_PIECES):
             step = draws.uniform(0.14, 0.24)
             # turned back where the way leads out of the image
@@ -32,13 +33,15 @@ def draw(shape: tuple[int, ...], draws: Draws) -> Anatomy:
                 for h, t, p in zip(heading, draws.normal(d).tolist(), place, strict=True)
             ])  # fmt: skip
             end = [max(-0.85, min(0.85, p + step * h)) for p, h in zip(place, heading, strict=True)]
-            canvas.tube(k, place, end, radius)
+            pieces.append((place, end, radius))
             # half of the tubes branch: a thinner twig to the side
             if k % 2 and draws.uniform(0, 1) < 0.5:
                 side = _unit([h + 1.2 * t for h, t in zip(heading, draws.normal(d).tolist(), strict=True)])
-                canvas.tube(k, end, [p + 0.25 * s for p, s in zip(end, side, strict=True)], 0.6 * radius)
+                twig = [p + 0.25 * s for p, s in zip(end, side, strict=True)]
+                pieces.append((end, twig, 0.6 * radius))
             place = end
             radius *= draws.uniform(0.88, 1.04)
+        canvas.tubes(k, pieces)
     kinds = [
         Tissue(0.2),
         *(Tissue(0.6 + 0.06 * k, 0.3, k) for k in range(1, len(SEGMENTS) + 1)),
