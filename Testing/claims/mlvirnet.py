@@ -15,9 +15,7 @@ doi:10.1007/978-3-030-32226-7_29.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,9 +25,9 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from side_by_side import options, trained_side_by_side, workplace
 from verdicts import told
 
-from DeepRegistrationLib.methods.network_models import load_network
 from DeepRegistrationLib.training.measured import means, measured
 from DeepRegistrationLib.training.mlvirnet import breathing
 from DeepRegistrationLib.training.recipes.mlvirnet import RECIPE
@@ -56,8 +54,8 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 PAIRS, SEED = 60, 70_000
 
 
-def trained(name: str, settings: Mapping[str, Any], steps: int, work: Path) -> nn.Module:
-    """The network, by its model as it was written."""
+def trained(name: str, settings: Mapping[str, Any], steps: int, work: Path) -> Path:
+    """Folder of the model; its training is gone on with where it was begun."""
     folder = work / name.replace(",", "").replace(" ", "-")
     request = TrainingRequest(
         "mlvirnet", folder, settings=settings, steps=steps, learning_rate=RATE, validate_every=max(1, steps // 15),
@@ -65,7 +63,7 @@ def trained(name: str, settings: Mapping[str, Any], steps: int, work: Path) -> n
     )  # fmt: skip
     model = run_training(request)
     print(f"trained: {name}", model.card.get("results"), flush=True)
-    return load_network(model)
+    return model.folder
 
 
 @torch.no_grad()
@@ -99,21 +97,16 @@ def verdicts(rows: Mapping[str, Mapping[str, float]]) -> dict[str, bool]:
 
 def main() -> int:
     """0 where the claims hold."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--work", type=Path, help="folder for the trainings, to go on from")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser = options(STEPS)
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--volumes", action="store_true", help="volumes instead of slices; hours")
-    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     settings = {**SETTINGS, "slices": not args.volumes}
     rows = {"before": judged(None, settings, args.pairs)}
-    with tempfile.TemporaryDirectory() as temporary:
-        work = args.work or Path(temporary)
-        for name, own in WAYS.items():
-            network = trained(name, {**settings, **own}, args.steps, work)
-            rows[name] = judged(network, settings, args.pairs)
+    with workplace(args.work) as work:
+        given = {name: ({**settings, **own}, args.steps, Path(work)) for name, own in WAYS.items()}
+        networks = trained_side_by_side(trained, given, args.processes)
+        rows |= {name: judged(network, settings, args.pairs) for name, network in networks.items()}
     print(f"\nMeans over {args.pairs} breathing chests, {args.steps} steps each\n")
     print(f"{'':22s}" + "".join(f"{c:>14s}" for c in rows["before"]))
     for name, row in rows.items():

@@ -20,9 +20,7 @@ So far one part fails: early fusion 1.096 mm and one scale 1.089 mm are as good 
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,7 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from side_by_side import trained_side_by_side
+from side_by_side import options, trained_side_by_side, workplace
 from verdicts import told
 
 import phantoms
@@ -58,10 +56,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "early fusion": {"late": False},
     "one scale": {"scales": 1},
 }
-STEPS = 7000
+STEPS = 10_000
 CAPTURE = 8.0
 #: pairs the MAE is measured on, and the seed of the first: none of those that are learned from or validated with
-PAIRS, UNSEEN = 100, 50_000_000
+PAIRS, UNSEEN = 400, 50_000_000
 HEADS = 8
 
 
@@ -168,15 +166,11 @@ def verdicts(mae: Mapping[str, float], tre: Mapping[str, float], difference: flo
 
 def main() -> int:
     """0 where the claims hold."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, default=STEPS, help="of each network")
-    parser.add_argument("--work", type=Path, help="folder of the trainings, to go on from")
+    parser = options(STEPS)
     parser.add_argument("--precision", default="auto", help="half: faster where the processor has instructions for it")
-    parser.add_argument("--processes", type=int, default=2, help="trainings at a time")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        work = args.work or Path(temporary)
-        given = (args.steps, args.precision, work)
+    with workplace(args.work) as work:
+        given = (args.steps, args.precision, Path(work))
         networks = trained_side_by_side(trained, dict.fromkeys(VARIANTS, given), args.processes)
     found = errors(networks)
     mae = {name: float(values.mean()) for name, values in found.items()}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
+import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,20 @@ import torch
 
 from DeepRegistrationLib.io.model_cards import read_model
 from DeepRegistrationLib.methods.network_models import load_network
+
+
+def options(steps: int) -> argparse.ArgumentParser:
+    """What every claim of this kind can be asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=steps, help="of each training")
+    parser.add_argument("--work", type=Path, help="folder for the trainings, to go on from")
+    parser.add_argument("--processes", type=int, default=2, help="trainings at a time")
+    return parser
+
+
+def workplace(wanted: Path | None) -> AbstractContextManager[str | Path]:
+    """The folder that is wanted, or one that goes when the trainings have been read."""
+    return tempfile.TemporaryDirectory() if wanted is None else nullcontext(wanted)
 
 
 def trained_side_by_side(

@@ -21,9 +21,7 @@ not better (TRE over 60 chests: 7.72 mm before, plain 6.34, heat maps 6.47, with
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from side_by_side import trained_side_by_side
+from side_by_side import options, trained_side_by_side, workplace
 from verdicts import told
 
 from DeepRegistrationLib.core.grid import Grid
@@ -137,21 +135,17 @@ def lessons(settings: Settings, pairs: list[Batch]) -> tuple[float, float, float
 
 def main() -> int:
     """0 where the claim holds."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--work", type=Path, help="folder for the trainings, to go on from")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser = options(STEPS)
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--volumes", action="store_true", help="volumes instead of slices; hours")
-    parser.add_argument("--processes", type=int, default=2, help="trainings at a time")
     args = parser.parse_args()
     settings = {**SETTINGS, "slices": not args.volumes}
     said: Settings = make_settings(RECIPE, settings)
     pairs = drawn(said, args.pairs)
     print("{:.0f} keypoints a pair are matched, TRE {:.2f} mm, {:.2f} mm before".format(*lessons(said, pairs[:10])))
     rows = {"no network": judged(None, pairs)}
-    with tempfile.TemporaryDirectory() as temporary:
-        work = args.work or Path(temporary)
-        given = {name: ({**settings, **own}, args.steps, work) for name, own in WAYS.items()}
+    with workplace(args.work) as work:
+        given = {name: ({**settings, **own}, args.steps, Path(work)) for name, own in WAYS.items()}
         networks = trained_side_by_side(trained, given, args.processes)
         rows |= {name: judged(network, pairs) for name, network in networks.items()}
     print(f"\nMean TRE over {args.pairs} breathing chests, mm, {args.steps} steps each\n")
