@@ -15,6 +15,7 @@ from DeepRegistrationLib.training.synthetic import SyntheticPairs, SyntheticSett
 from DeepRegistrationLib.training.synthetic.affine_motion import random_affine, taken_back
 from DeepRegistrationLib.training.synthetic.anatomy import draw_anatomy, segments_of
 from DeepRegistrationLib.training.synthetic.breathing import breathing_field, random_wall
+from DeepRegistrationLib.training.synthetic.canvas import Canvas
 from DeepRegistrationLib.training.synthetic.deformation import diffeomorphic_field, point_field, smooth_field
 from DeepRegistrationLib.training.synthetic.draws import Draws
 from DeepRegistrationLib.training.synthetic.settings import FAMILIES, MOTIONS
@@ -87,6 +88,33 @@ def test_every_segment_is_there(family: str, shape: tuple[int, ...]) -> None:
         there = {anatomy.kinds[k].segment for k in anatomy.tissues.unique().tolist()}
         wanted = set(range(1, len(segments_of(family)) + 1))
         assert wanted <= there, f"{family} lacks segments {wanted - there} with seed {seed}"
+
+
+@pytest.mark.parametrize("shape", [(40, 56), (20, 24, 28)])
+@pytest.mark.parametrize("at_once", [2**20, 500])
+def test_tubes_are_what_lies_near_their_axes(
+    shape: tuple[int, ...], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("DeepRegistrationLib.training.synthetic.canvas._AT_ONCE", at_once)
+    d, draws = len(shape), Draws(torch.Generator().manual_seed(4), torch.device("cpu"))
+    canvas = Canvas(shape, draws)
+    canvas.labels[..., : shape[-1] // 2] = 1
+    ends = 2.4 * torch.rand(7, 2, d, generator=draws.generator) - 1.2  # some reach beyond the image, one is outside
+    ends[0] = torch.tensor(1.7)
+    pieces = [(a.tolist(), b.tolist(), 0.3 + 0.5 * k) for k, (a, b) in enumerate(ends)]
+    canvas.tubes(2, pieces, within=(1, 2))
+    half = torch.tensor(shape[::-1]) / 2
+    voxels = index_grid(shape, ends)
+    wanted = torch.zeros(shape, dtype=torch.bool)
+    for start, end, radius in pieces:
+        a, b = ((torch.tensor(v) + 1) * half - 0.5 for v in (start, end))
+        along = ((voxels - a) @ (b - a) / (b - a).square().sum().clamp(min=1e-6)).clamp(0, 1)
+        wanted |= (voxels - a - along[..., None] * (b - a)).norm(dim=-1) < max(radius, 0.6)
+    expected = torch.zeros(shape, dtype=torch.uint8)
+    expected[..., : shape[-1] // 2] = 1
+    expected[wanted & (expected == 1)] = 2
+    assert 0.02 < (expected == 2).float().mean() < 0.45
+    assert (canvas.labels != expected).float().mean() < 1e-3
 
 
 def test_segments_reach_the_batch() -> None:
