@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +190,10 @@ def test_an_error_of_the_program_is_code_1_with_its_traceback(command, tmp_path,
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is another thing there")
 def test_ctrl_c_is_code_130_and_leaves_nothing(command, tmp_path):
     out = tmp_path / "out"
-    process = subprocess.Popen([*LAUNCH, *command, str(out), "--set", "seconds=30"], stderr=subprocess.PIPE)
+    words = [*LAUNCH, *command, str(out), "--set", "seconds=30"]
+    # what shells start in the background ignores Ctrl-C, and so would this process
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, preexec_fn=heard)
     deadline = time.monotonic() + 60
     while not out.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
