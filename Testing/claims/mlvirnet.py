@@ -10,7 +10,7 @@ voxels as in the paper, in minutes instead of hours. `--volumes` does the same w
 Hering, van Ginneken, Heldmann: mlVIRNET: Multilevel variational image registration network, MICCAI 2019,
 doi:10.1007/978-3-030-32226-7_29.
 
-    python Testing/claims/mlvirnet.py        exits with 1 where a claim fails; about fifteen minutes on two cores
+    python Testing/claims/mlvirnet.py        exits with 1 where a claim fails; about two minutes on two cores
 """
 
 from __future__ import annotations
