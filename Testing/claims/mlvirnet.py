@@ -104,7 +104,7 @@ def main() -> int:
     settings = {**SETTINGS, "slices": not args.volumes}
     rows = {"before": judged(None, settings, args.pairs)}
     with workplace(args.work) as work:
-        given = {name: ({**settings, **own}, args.steps, Path(work)) for name, own in WAYS.items()}
+        given = {name: ({**settings, **own}, args.steps, work) for name, own in WAYS.items()}
         networks = trained_side_by_side(trained, given, args.processes)
         rows |= {name: judged(network, settings, args.pairs) for name, network in networks.items()}
     print(f"\nMeans over {args.pairs} breathing chests, {args.steps} steps each\n")

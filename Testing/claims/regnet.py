@@ -170,7 +170,7 @@ def main() -> int:
     parser.add_argument("--precision", default="auto", help="half: faster where the processor has instructions for it")
     args = parser.parse_args()
     with workplace(args.work) as work:
-        given = (args.steps, args.precision, Path(work))
+        given = (args.steps, args.precision, work)
         networks = trained_side_by_side(trained, dict.fromkeys(VARIANTS, given), args.processes)
     found = errors(networks)
     mae = {name: float(values.mean()) for name, values in found.items()}

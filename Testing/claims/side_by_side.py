@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ def options(steps: int) -> argparse.ArgumentParser:
     return parser
 
 
-def workplace(wanted: Path | None) -> AbstractContextManager[str | Path]:
+@contextmanager
+def workplace(wanted: Path | None) -> Iterator[Path]:
     """The folder that is wanted, or one that goes when the trainings have been read."""
-    return tempfile.TemporaryDirectory() if wanted is None else nullcontext(wanted)
+    with tempfile.TemporaryDirectory() as temporary:
+        yield wanted or Path(temporary)
 
 
 def trained_side_by_side(

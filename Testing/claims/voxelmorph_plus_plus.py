@@ -149,7 +149,7 @@ def main() -> int:
     print("{:.0f} keypoints a pair are matched, TRE {:.2f} mm, {:.2f} mm before".format(*lessons(said, pairs[:10])))
     rows = {"no network": judged(None, pairs)}
     with workplace(args.work) as work:
-        given = {name: ({**settings, **own}, args.steps, Path(work)) for name, own in WAYS.items()}
+        given = {name: ({**settings, **own}, args.steps, work) for name, own in WAYS.items()}
         networks = trained_side_by_side(trained, given, args.processes)
         rows |= {name: judged(network, pairs) for name, network in networks.items()}
     print(f"\nMean TRE over {args.pairs} breathing chests, mm, {args.steps} steps each\n")

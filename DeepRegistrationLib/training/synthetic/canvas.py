@@ -62,7 +62,7 @@ class Canvas:
         """`label` where `inside`, and only over the labels `within`."""
         part = self.labels[box]
         if within is not None:
-            inside = inside & self._among(part, within)
+            inside = inside & _among(part, within)
         part.masked_fill_(inside, label)
 
     def ellipsoid(
@@ -100,12 +100,9 @@ class Canvas:
             value = value + ((self.axis(k, box) - centre[k]) / radii[k]).square()
         return box, value
 
-    def tube(
-        self, label: int, start: Sequence[float], end: Sequence[float], radius: float,
-        within: Sequence[int] | None = None,
-    ) -> None:  # fmt: skip
+    def tube(self, label: int, start: Sequence[float], end: Sequence[float], radius: float) -> None:
         """A round piece of tube with round ends; radius in voxels, at least one voxel across."""
-        self.tubes(label, [(start, end, radius)], within)
+        self.tubes(label, [(start, end, radius)])
 
     def tubes(self, label: int, pieces: Sequence[Piece], within: Sequence[int] | None = None) -> None:
         """Several of them, start, end and radius each, at once."""
@@ -120,7 +117,7 @@ class Canvas:
         for part in _together(counts.prod(dim=1).tolist()):
             found = self._covered(starts[part], ends[part], radii[part], first[part].long(), counts[part])
             if within is not None:
-                found = found[self._among(flat[found], within)]
+                found = found[_among(flat[found], within)]
             flat[found] = label
 
     def _covered(
@@ -157,8 +154,9 @@ class Canvas:
         inside = (apart < placed(radii[which]).square()) & (x < self.shape[-1])
         return (flat[:, None] + x)[inside]
 
-    def _among(self, labels: torch.Tensor, wanted: Sequence[int]) -> torch.Tensor:
-        return torch.isin(labels, torch.tensor(wanted, dtype=labels.dtype, device=labels.device))
+
+def _among(labels: torch.Tensor, wanted: Sequence[int]) -> torch.Tensor:
+    return torch.isin(labels, torch.tensor(wanted, dtype=labels.dtype, device=labels.device))
 
 
 def _together(volumes: Sequence[int]) -> Iterator[slice]:
