@@ -1,5 +1,5 @@
 """Pairs (B = 1) with keypoints of the fixed scan and where they are in the moving one: matched, known, or neither; and
-the same pairs seen otherwise."""
+the same pairs seen otherwise: their segments alone, shaken, mirrored."""
 
 from __future__ import annotations
 
@@ -46,6 +46,24 @@ def unmatched(pair: Batch, settings: Settings) -> Batch:
     return replace(pair, fixed_points=points, moving_points=points)
 
 
+def segments_only(pair: Batch) -> Batch:
+    """The pair (B = 1) whose segments, if it has any, are its region, and without points outside of them."""
+    if pair.fixed_labels is None:
+        return pair
+    there = union(pair.fixed_labels)
+    region = there if pair.region is None else pair.region * there
+    fixed_points, moving_points = pair.fixed_points, pair.moving_points
+    if fixed_points is not None and moving_points is not None:
+        inside = sample_batch(there, fixed_points)[0, 0] > 0.5
+        fixed_points, moving_points = fixed_points[:, inside], moving_points[:, inside]
+    return replace(pair, region=region, fixed_points=fixed_points, moving_points=moving_points)
+
+
+def union(labels: torch.Tensor) -> torch.Tensor:
+    """(B, S, ...) -> (B, 1, ...): 1 in any of the segments."""
+    return labels.amax(dim=1, keepdim=True)
+
+
 def _distinct(pair: Batch, settings: Settings) -> torch.Tensor:
     """Keypoints (K, d) of the fixed scan."""
     fixed, region = pair.fixed[0, 0], None if pair.region is None else pair.region[0, 0]
@@ -53,7 +71,7 @@ def _distinct(pair: Batch, settings: Settings) -> torch.Tensor:
 
 
 def shaken(pair: Batch, strength: float, generator: torch.Generator) -> Batch:
-    """One scan of the pair (B = 1), either is as likely, and the points in it under a random affine map.
+    """One scan of the pair (B = 1), either is as likely, its segments and the points in it under a random affine map.
 
     strength  standard deviation of each entry of the map, and of its shift, where -1 and 1 are the scan's ends
     """
@@ -68,16 +86,17 @@ def shaken(pair: Batch, strength: float, generator: torch.Generator) -> Batch:
         return pair
     matrix = torch.eye(d) + half[:, None] * change[:, :d] / half
     shift = half * change[:, d]
-    scan, points = (pair.fixed, fixed_points) if which else (pair.moving, moving_points)
+    side = "fixed" if which else "moving"
+    scan, labels = getattr(pair, side), getattr(pair, f"{side}_labels")
     # scan'(y) = scan(c + M (y - c) + t), so that its points lie at the inverse of that
     there = (index_grid(scan.shape[2:], scan) - centre) @ matrix.T + centre + shift
-    scan = sample_index(scan[0], there, outside=None)[None]
-    points = (points - centre - shift) @ torch.linalg.inv(matrix).T + centre
-    if which:
-        pair = replace(pair, fixed=scan, fixed_points=points)
-    else:
-        pair = replace(pair, moving=scan, moving_points=points)
-    return _within(pair)
+    points = ((fixed_points if which else moving_points) - centre - shift) @ torch.linalg.inv(matrix).T + centre
+    changed = {
+        side: sample_index(scan[0], there, outside=None)[None],
+        f"{side}_points": points,
+        f"{side}_labels": None if labels is None else sample_index(labels[0], there, outside=None)[None],
+    }
+    return _within(replace(pair, **changed))
 
 
 def _within(pair: Batch) -> Batch:
@@ -93,14 +112,18 @@ def _within(pair: Batch) -> Batch:
 
 
 def mirrored(pair: Batch) -> Batch:
-    """Scans and points of the pair with the x axis reversed."""
+    """Scans, segments and points of the pair with the x axis reversed."""
     assert pair.fixed_points is not None and pair.moving_points is not None
     last = pair.fixed.shape[-1] - 1
 
     def turned(points: torch.Tensor) -> torch.Tensor:
         return torch.cat([last - points[..., :1], points[..., 1:]], dim=-1)
 
+    def flipped(labels: torch.Tensor | None) -> torch.Tensor | None:
+        return None if labels is None else labels.flip(-1)
+
     return Batch(
         pair.fixed.flip(-1), pair.moving.flip(-1), pair.spacing,
+        flipped(pair.fixed_labels), flipped(pair.moving_labels),
         fixed_points=turned(pair.fixed_points), moving_points=turned(pair.moving_points),
     )  # fmt: skip

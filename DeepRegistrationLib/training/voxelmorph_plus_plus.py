@@ -5,18 +5,20 @@
     smoothness  alpha mean_(k, l) |u_k - u_l|^2 / reach^2   over the graph of seven nearest neighbours
 
 x_k are keypoints of the fixed scan, y_k where optim/correspondences.py found them, or in drawn scans where they were
-moved to; both are smooth already, so that the last term goes with the similarity only. A limited number of pairs is
-matched or drawn, each when it is first needed; every step changes one of its two scans, and the points in it, by an
-affine map of its own.
+moved to; both are smooth already, so that the last term goes with the similarity only. Where segments are what matters
+(lungs), keypoints lie in them and MIND features are 0 outside. A limited number of pairs is matched or drawn, each when
+it is first needed; every step changes one of its two scans, and the points in it, by an affine map of its own.
 
 Heinrich, Hansen: VoxelMorph++, WBIR 2022, doi:10.1007/978-3-031-11203-4_10. Differs from the paper: each step looks at
-some of a pair's keypoints; chests that are drawn; features of MIND are pooled once or not at all, for the network's
-grid is coarse already. The paper does not mention the affine maps; they vary as in the published implementation.
+some of a pair's keypoints; chests that are drawn; the network sees whole scans, there lungs alone; features of MIND are
+pooled once, not twice, for the network's grid is coarse already. The paper does not mention the affine maps; they
+vary as in the published implementation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,10 +36,11 @@ from ..ops.mind import mind_ssc
 from .batch import Batch
 from .case_pairs import Augmentation, CasePairs, pairs_of
 from .cases import Role, TrainingCases
-from .keypoint_lessons import FEW, SIGMA, match, mirrored, shaken, truth, unmatched
+from .keypoint_lessons import FEW, SIGMA, match, mirrored, segments_only, shaken, truth, union, unmatched
 from .measured import means, measured, pictures
 from .recipe import Stage, Validation
 from .recipes.voxelmorph_plus_plus import Settings
+from .synthetic.anatomy import segments_of
 from .synthetic.pairs import SyntheticPairs
 from .synthetic.settings import SyntheticSettings
 
@@ -45,9 +48,8 @@ from .synthetic.settings import SyntheticSettings
 _PAIRS, _SEED, _VALIDATION_SEED = 8, 20220707, 20221111
 #: of the graph of keypoints
 _NEIGHBOURS = 7
-#: blocks that MIND features are averaged over, voxels, for heat maps and for regression: the gradient of that one sees
-#: no farther than features reach (each is better with its own, Testing/claims/voxelmorph_plus_plus.py)
-_POOLED = {True: 1, False: 2}
+#: blocks that MIND features are averaged over, voxels
+_POOLED = 2
 #: voxels, dilations of MIND by dimension: in a slice one has four channels only, of which a mixture of wrong
 #: displacements makes anything
 _DILATIONS = {2: (1, 2, 3), 3: (1,)}
@@ -55,6 +57,8 @@ _DILATIONS = {2: (1, 2, 3), 3: (1,)}
 _SMOOTHNESS = (24.0, 40.0)
 #: shares of the window, and voxels, of the drawn scans' noise and resolution: on so coarse a grid there is little noise
 _NOISE, _THICKNESS = (0.0, 0.02), (1.0, 1.5)
+#: of the drawn chests' segments
+_LUNGS = [k for k, name in enumerate(segments_of("lungs")) if name.endswith("lung")]
 
 
 class KeypointTraining:
@@ -76,8 +80,13 @@ class KeypointTraining:
             self.pairs = self.validation = SyntheticPairs(breathing(settings))
         else:
             own, size = cases.of(Role.VALIDATE), (settings.size,) * dimension
-            self.pairs = CasePairs(cases.of(Role.TRAIN), pairs_of(cases, Role.TRAIN), [], self.working, size)
-            held = CasePairs(own, pairs_of(cases, Role.VALIDATE), [], self.working, size) if len(own) > 1 else None
+            named = cases.segments() if settings.within else []
+            if settings.within and not named:
+                raise InputError(
+                    "Learning inside of segments needs segmentations, but no case has one; add them, or switch it off."
+                )
+            self.pairs = CasePairs(cases.of(Role.TRAIN), pairs_of(cases, Role.TRAIN), named, self.working, size)
+            held = CasePairs(own, pairs_of(cases, Role.VALIDATE), named, self.working, size) if len(own) > 1 else None
             self.validation = held or self.pairs
         self._lessons: dict[int, Batch] = {}
         self._validated: list[Batch] = []
@@ -99,10 +108,9 @@ class KeypointTraining:
         count = pair.fixed_points.shape[1]
         order = torch.randperm(count, generator=generator)
         chosen = order[torch.arange(said.points) % count]
-        pair = Batch(
-            pair.fixed, pair.moving, pair.spacing,
-            fixed_points=pair.fixed_points[:, chosen], moving_points=pair.moving_points[:, chosen],
-        )  # fmt: skip
+        pair = replace(
+            pair, fixed_points=pair.fixed_points[:, chosen], moving_points=pair.moving_points[:, chosen]
+        )
         flip = said.mirror and bool(torch.rand((), generator=generator) < 0.5)
         return (mirrored(pair) if flip else pair).to(device)
 
@@ -116,13 +124,15 @@ class KeypointTraining:
             error = (u - (batch.moving_points - points)) / self.reach
             losses["keypoints"] = error.square().sum(dim=2).mean()
         if said.learn_from != "keypoints":
-            block = _POOLED[said.heat_map]
-            fixed, moving = (_mind(scans, block) for scans in (batch.fixed, batch.moving))
-            here = (points + 0.5) / block - 0.5
+            fixed, moving = (
+                mind(scans, labels)
+                for scans, labels in ((batch.fixed, batch.fixed_labels), (batch.moving, batch.moving_labels))
+            )
+            here = (points + 0.5) / _POOLED - 0.5
             losses["similarity"] = (
-                warped_mind(fixed, moving, here, u / block)
+                warped_mind(fixed, moving, here, u / _POOLED)
                 if heat is None
-                else nonlocal_mind(fixed, moving, here, heat, self._net.lattice / block)
+                else nonlocal_mind(fixed, moving, here, heat, self._net.lattice / _POOLED)
             )
             losses["smoothness"] = said.smoothness * roughness(points, u / self.reach)
         return losses
@@ -164,15 +174,15 @@ class KeypointTraining:
             pair = told(self._drawn(generator), said)
             if pair.fixed_points is not None and pair.fixed_points.shape[1] >= FEW:
                 return Batch(
-                    pair.fixed, pair.moving, pair.spacing,
+                    pair.fixed, pair.moving, pair.spacing, pair.fixed_labels, pair.moving_labels,
                     fixed_points=pair.fixed_points, moving_points=pair.moving_points,
                 )  # fmt: skip
         raise InputError("Hardly a point of these scans can be found again in the other one; give other cases.")
 
     def _drawn(self, generator: torch.Generator) -> Batch:
         if isinstance(self.pairs, SyntheticPairs):
-            return self.pairs.sample(generator, torch.device("cpu"))
-        return self.pairs.draw(generator, Augmentation(mirror=0.0))
+            return drawn_chest(self.pairs, generator)
+        return segments_only(self.pairs.draw(generator, Augmentation(mirror=0.0)))
 
     def _validation_batches(self, tick: Tick) -> list[Batch]:
         """Drawn pairs know the truth at points of their own; real ones are matched."""
@@ -181,11 +191,12 @@ class KeypointTraining:
                 several = [torch.Generator().manual_seed(_VALIDATION_SEED + k) for k in range(_PAIRS)]
                 for generator in several:
                     tick()
-                    self._validated.append(self.validation.sample(generator, torch.device("cpu")))
+                    self._validated.append(drawn_chest(self.validation, generator))
             else:
                 for fixed, moving in self.validation.pairs[:_PAIRS]:
                     tick()
-                    self._validated.append(match(self.validation.pair(fixed, moving), self.settings))
+                    pair = segments_only(self.validation.pair(fixed, moving))
+                    self._validated.append(match(pair, self.settings))
         return self._validated
 
 
@@ -207,12 +218,22 @@ def network_settings(settings: Settings, dimension: int = 3) -> dict[str, Any]:
 
 
 def breathing(settings: Settings) -> SyntheticSettings:
-    """Chests whose lungs slide along the wall, in scans of one kind."""
+    """Chests whose lungs slide along the wall, in scans of one kind; about half of the points lie in the lungs."""
     return SyntheticSettings(
         families=("lungs",), size=(settings.size,) * (2 if settings.slices else 3), spacing=settings.spacing,
         motions=("breathing",), linear=("none", "aligned"), amplitude=(0.3 * settings.amplitude, settings.amplitude),
-        smoothness=_SMOOTHNESS, contrast="typical", noise=_NOISE, thickness=_THICKNESS, points=256, labels=False,
+        smoothness=_SMOOTHNESS, contrast="typical", noise=_NOISE, thickness=_THICKNESS,
+        points=512 if settings.within else 256, labels=settings.within,
     )  # fmt: skip
+
+
+def drawn_chest(pairs: SyntheticPairs, generator: torch.Generator) -> Batch:
+    """One of `breathing` (B = 1); where it has segments, the lungs alone are of interest."""
+    pair = pairs.sample(generator, torch.device("cpu"))
+    if pair.fixed_labels is None or pair.moving_labels is None:
+        return pair
+    lungs = {name: getattr(pair, name)[:, _LUNGS] for name in ("fixed_labels", "moving_labels")}
+    return segments_only(replace(pair, **lungs))
 
 
 def roughness(points: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
@@ -224,9 +245,9 @@ def roughness(points: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
     return total / len(points)
 
 
-def _mind(scans: torch.Tensor, block: int) -> torch.Tensor:
-    """(B, 1, [Z,] Y, X) -> MIND features (B, C, ...) averaged over blocks of so many voxels."""
+def mind(scans: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+    """(B, 1, [Z,] Y, X) -> MIND (B, C, ...), 0 outside of the segments where there are any, averaged over blocks."""
     d = scans.dim() - 2
     pool = F.avg_pool2d if d == 2 else F.avg_pool3d
-    found = [torch.cat([mind_ssc(scan[0], dilation=n) for n in _DILATIONS[d]]) for scan in scans]
-    return pool(torch.stack(found), block)
+    found = torch.stack([torch.cat([mind_ssc(scan[0], dilation=n) for n in _DILATIONS[d]]) for scan in scans])
+    return pool(found if labels is None else found * union(labels), _POOLED)

@@ -52,10 +52,11 @@ from DeepRegistrationLib.training.request import TrainingRequest
 from DeepRegistrationLib.training.run import run_training
 from DeepRegistrationLib.training.settings import make_settings
 from DeepRegistrationLib.training.synthetic.pairs import SyntheticPairs
-from DeepRegistrationLib.training.voxelmorph_plus_plus import breathing
+from DeepRegistrationLib.training.voxelmorph_plus_plus import breathing, drawn_chest
 
 SETTINGS: Mapping[str, Any] = {
     "spacing": 4.0, "size": 64, "slices": True, "amplitude": 50.0, "pairs": 600, "points": 256, "known": False,
+    "within": True,
 }  # fmt: skip
 STEPS, RATE = 4000, 1e-3
 
@@ -92,7 +93,7 @@ def drawn(settings: Settings, count: int) -> list[Batch]:
     """Pairs with the truth, by seed."""
     pairs = SyntheticPairs(breathing(settings))
     generators = [torch.Generator().manual_seed(SEED + k) for k in range(count)]
-    return [pairs.sample(g, torch.device("cpu")) for g in generators]
+    return [drawn_chest(pairs, g) for g in generators]
 
 
 def refined(batch: Batch, start: torch.Tensor) -> torch.Tensor:

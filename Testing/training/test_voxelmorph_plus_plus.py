@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from DeepRegistrationLib.core.errors import InputError
+from DeepRegistrationLib.core.grid import Grid
+from DeepRegistrationLib.core.image import Image, ImageKind
+from DeepRegistrationLib.core.progress import no_tick
 from DeepRegistrationLib.core.sampling import sample_batch
+from DeepRegistrationLib.losses.nonlocal_mind import warped_mind
 from DeepRegistrationLib.networks.voxelmorph_plus_plus import VoxelMorphPlusPlus
 from DeepRegistrationLib.training.batch import Batch
-from DeepRegistrationLib.training.keypoint_lessons import match, mirrored, shaken, truth
+from DeepRegistrationLib.training.cases import Case, TrainingCases
+from DeepRegistrationLib.training.keypoint_lessons import match, mirrored, shaken, truth, union
 from DeepRegistrationLib.training.precision import learn_in
 from DeepRegistrationLib.training.recipe import Stage
 from DeepRegistrationLib.training.recipes import find_recipe
@@ -20,7 +26,13 @@ from DeepRegistrationLib.training.recipes.voxelmorph_plus_plus import Settings
 from DeepRegistrationLib.training.request import TrainingRequest
 from DeepRegistrationLib.training.run import run_training
 from DeepRegistrationLib.training.synthetic.pairs import SyntheticPairs
-from DeepRegistrationLib.training.voxelmorph_plus_plus import KeypointTraining, breathing, roughness
+from DeepRegistrationLib.training.voxelmorph_plus_plus import (
+    KeypointTraining,
+    breathing,
+    drawn_chest,
+    mind,
+    roughness,
+)
 
 _SMALL = Settings(size=48, spacing=5.0, pairs=2, points=24, channels=8, keypoints=150, slices=True)
 
@@ -124,6 +136,87 @@ def test_mirroring_takes_the_points_along(lesson: Batch) -> None:
     assert not torch.equal(turned.fixed, lesson.fixed)
 
 
+@pytest.fixture(scope="module")
+def lungs() -> Batch:
+    """A chest of which the lungs alone are of interest."""
+    chests = SyntheticPairs(breathing(replace(_DRAWN, within=True)))
+    return drawn_chest(chests, torch.Generator().manual_seed(4))
+
+
+def _share_inside(pair: Batch, scan: str) -> float:
+    """Of the points in that scan, those that lie in its segments."""
+    here = sample_batch(union(getattr(pair, f"{scan}_labels")), getattr(pair, f"{scan}_points"))
+    return float((here > 0.5).float().mean())
+
+
+def test_inside_of_segments_keypoints_and_truth_lie_in_the_lungs(pair: Batch, lungs: Batch) -> None:
+    assert lungs.fixed_labels is not None and lungs.fixed_labels.shape[1] == 2
+    assert lungs.region is not None and 0.1 < lungs.region.mean() < 0.5
+    everywhere, there = truth(pair, _DRAWN), truth(lungs, _DRAWN)
+    assert _share_inside(lungs, "fixed") == _share_inside(there, "fixed") == 1
+    assert everywhere.fixed_points is not None and there.fixed_points is not None
+    assert 20 < there.fixed_points.shape[1] < 0.7 * everywhere.fixed_points.shape[1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_segments_are_shaken_and_mirrored_with_their_scan(lungs: Batch, seed: int) -> None:
+    turned = mirrored(shaken(truth(lungs, _DRAWN), 0.035, torch.Generator().manual_seed(seed)))
+    for scan in ("fixed", "moving"):
+        assert not torch.equal(getattr(turned, f"{scan}_labels"), getattr(lungs, f"{scan}_labels"))
+        assert _share_inside(turned, scan) > 0.93, "only what lies at the border may leave them"
+
+
+def test_features_are_blank_outside_of_the_segments(lungs: Batch) -> None:
+    assert lungs.fixed_labels is not None
+    whole, blanked = mind(lungs.fixed, None), mind(lungs.fixed, lungs.fixed_labels)
+    share = F.avg_pool2d(union(lungs.fixed_labels), lungs.fixed.shape[-1] // whole.shape[-1]).expand_as(whole)
+    assert torch.equal(blanked[share == 1], whole[share == 1])
+    assert blanked[share == 0].abs().max() == 0 < whole[share == 0].abs().max()
+
+
+def test_scans_without_texture_are_brought_together_by_their_segments() -> None:
+    """What a heat map learns inside of segments, where the scans themselves show nothing."""
+    blank, labels = torch.zeros(1, 1, 48, 48), torch.zeros(2, 1, 48, 48)
+    labels[0, :, 16:32, 16:32] = 1
+    labels[1, :, 22:38, 16:32] = 1
+    rows, columns = torch.meshgrid(torch.arange(16.0, 32), torch.arange(16.0, 32), indexing="ij")
+    points = torch.stack([columns, rows], dim=-1).reshape(1, -1, 2)
+    features = [mind(blank, side[None]) for side in labels]
+    block = blank.shape[-1] / features[0].shape[-1]
+    here = (points + 0.5) / block - 0.5
+
+    def unlike(y: float) -> float:
+        return float(warped_mind(*features, here, torch.tensor([0.0, y / block]).expand_as(here)))
+
+    assert unlike(6) < 1e-9 < unlike(4) < unlike(0)
+
+
+def test_cases_are_learned_from_inside_of_their_segments(lungs: Batch) -> None:
+    """A pair of scans of one patient, matched; the lungs are segments of both."""
+    grid, sides = Grid((96, 96), (2.5, 2.5)), ("fixed", "moving")
+    cases = []
+    for side in sides:
+        number = (getattr(lungs, f"{side}_labels")[0] * torch.tensor([1, 2])[:, None, None]).sum(dim=0, keepdim=True)
+        labels = Image(number.to(torch.uint8), grid, ImageKind.LABELS, {1: "Left lung", 2: "Right lung"})
+        cases.append(Case(side, Image(getattr(lungs, side)[0], grid), labels))
+    said = replace(_DRAWN, within=True, low=0.0, high=1.0, learn_from="similarity", pairs=1)
+    trainee = find_recipe("voxelmorph-plus-plus").trainee(said, TrainingCases(cases, [sides]))
+    assert isinstance(trainee, KeypointTraining)
+    lesson = trainee.lesson(0)
+    assert lesson.fixed_labels is not None and lesson.fixed_labels.shape == lungs.fixed_labels.shape  # type: ignore[union-attr]
+    assert lesson.fixed_points is not None and lesson.fixed_points.shape[1] > 20
+    assert _share_inside(lesson, "fixed") == 1
+    with torch.no_grad():
+        assert set(trainee.validate(torch.device("cpu"), no_tick).numbers) >= {"Dice", "TRE (mm)"}
+
+
+def test_inside_of_segments_needs_segmentations() -> None:
+    scans = [Image(torch.rand(1, 48, 48), Grid((48, 48), (5.0, 5.0))) for _ in range(2)]
+    cases = TrainingCases([Case(str(k), scan) for k, scan in enumerate(scans)])
+    with pytest.raises(InputError, match="needs segmentations"):
+        find_recipe("voxelmorph-plus-plus").trainee(replace(_SMALL, within=True), cases)
+
+
 def test_roughness_is_zero_for_one_motion_and_grows() -> None:
     points = 20 * torch.rand((1, 30, 3), generator=torch.Generator().manual_seed(0))
     same = torch.ones(1, 30, 3)
@@ -131,9 +224,12 @@ def test_roughness_is_zero_for_one_motion_and_grows() -> None:
     assert roughness(points, points) < roughness(points, 2 * points)
 
 
+@pytest.mark.parametrize("within", [False, True])
 @pytest.mark.parametrize(("heat_map", "learn_from"), [(True, "keypoints"), (True, "similarity"), (False, "similarity")])
-def test_every_variant_learns(heat_map: bool, learn_from: str) -> None:
-    trainee = _trainee(heat_map=heat_map, learn_from=learn_from, mirror=False, pairs=1, shaking=0.0)
+def test_every_variant_learns(heat_map: bool, learn_from: str, within: bool) -> None:
+    trainee = _trainee(
+        heat_map=heat_map, learn_from=learn_from, within=within, mirror=False, pairs=1, shaking=0.0
+    )
     batch = trainee.sample(torch.Generator().manual_seed(0), torch.device("cpu"))
     adam = torch.optim.Adam(trainee.network.parameters(), lr=3e-3)
     values = []

@@ -58,6 +58,14 @@ class Settings:
         Title("Heat maps"),
         Help("Predict how likely every displacement is; off: predict one displacement directly, as VoxelMorph."),
     ] = True
+    within: Annotated[
+        bool,
+        Title("Inside of segments"),
+        Help(
+            "Look for keypoints and compare images inside of the segments only: of your cases those that all have, of "
+            "drawn chests the lungs. What keeps still outside then hides nothing."
+        ),
+    ] = False
     pairs: Annotated[
         int,
         Range(1, 10_000, 50),
