@@ -81,10 +81,6 @@ class KeypointTraining:
         else:
             own, size = cases.of(Role.VALIDATE), (settings.size,) * dimension
             named = cases.segments() if settings.within else []
-            if settings.within and not named:
-                raise InputError(
-                    "Learning inside of segments needs segmentations, but no case has one; add them, or switch it off."
-                )
             self.pairs = CasePairs(cases.of(Role.TRAIN), pairs_of(cases, Role.TRAIN), named, self.working, size)
             held = CasePairs(own, pairs_of(cases, Role.VALIDATE), named, self.working, size) if len(own) > 1 else None
             self.validation = held or self.pairs

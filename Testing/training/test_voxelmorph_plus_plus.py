@@ -34,7 +34,10 @@ from DeepRegistrationLib.training.voxelmorph_plus_plus import (
     roughness,
 )
 
-_SMALL = Settings(size=48, spacing=5.0, pairs=2, points=24, channels=8, keypoints=150, slices=True)
+_SMALL = Settings(
+    size=48, spacing=5.0, pairs=2, points=24, channels=8, keypoints=150, slices=True,
+    learn_from="keypoints", within=False,
+)  # fmt: skip
 
 
 def _trainee(**changes: object) -> KeypointTraining:
@@ -210,11 +213,15 @@ def test_cases_are_learned_from_inside_of_their_segments(lungs: Batch) -> None:
         assert set(trainee.validate(torch.device("cpu"), no_tick).numbers) >= {"Dice", "TRE (mm)"}
 
 
-def test_inside_of_segments_needs_segmentations() -> None:
-    scans = [Image(torch.rand(1, 48, 48), Grid((48, 48), (5.0, 5.0))) for _ in range(2)]
-    cases = TrainingCases([Case(str(k), scan) for k, scan in enumerate(scans)])
-    with pytest.raises(InputError, match="needs segmentations"):
-        find_recipe("voxelmorph-plus-plus").trainee(replace(_SMALL, within=True), cases)
+def test_cases_without_segmentations_are_learned_from_as_a_whole(lungs: Batch) -> None:
+    grid, sides = Grid((96, 96), (2.5, 2.5)), ("fixed", "moving")
+    cases = [Case(side, Image(getattr(lungs, side)[0], grid)) for side in sides]
+    said = replace(_DRAWN, within=True, low=0.0, high=1.0, learn_from="similarity", pairs=1)
+    trainee = find_recipe("voxelmorph-plus-plus").trainee(said, TrainingCases(cases, [sides]))
+    assert isinstance(trainee, KeypointTraining)
+    lesson = trainee.lesson(0)
+    assert lesson.fixed_labels is None
+    assert lesson.fixed_points is not None and lesson.fixed_points.shape[1] > 80
 
 
 def test_roughness_is_zero_for_one_motion_and_grows() -> None:

@@ -52,7 +52,7 @@ class Settings:
         Choice({"keypoints": "Matched keypoints", "similarity": "Similarity of the images", "both": "Both"}),
         Title("Learn from"),
         Help("What says how good an answer is: points that were matched beforehand, the images alone, or both."),
-    ] = "keypoints"
+    ] = "both"
     heat_map: Annotated[
         bool,
         Title("Heat maps"),
@@ -62,10 +62,10 @@ class Settings:
         bool,
         Title("Inside of segments"),
         Help(
-            "Look for keypoints and compare images inside of the segments only: of your cases those that all have, of "
-            "drawn chests the lungs. What keeps still outside then hides nothing."
+            "Learn inside of the segments only: of your cases those that all have, if any; of drawn chests the lungs. "
+            "Mask the fixed scan likewise when you use the model."
         ),
-    ] = False
+    ] = True
     pairs: Annotated[
         int,
         Range(1, 10_000, 50),
