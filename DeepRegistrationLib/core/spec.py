@@ -23,6 +23,7 @@ from .segment_settings import PerSegment, SegmentMatrix
 
 if TYPE_CHECKING:
     from .context import Context
+    from .grid import Grid
     from .problem import RegistrationProblem
     from .result import RegistrationResult
 
@@ -214,7 +215,7 @@ class MethodSpec:
     inputs      input name ("fixed_mask", "landmarks" ...) -> Need; what is not named is unused
     parameters  frozen dataclass; see `parameters_of`
     run         run(problem, parameters, context) -> RegistrationResult
-    memory      bytes needed for (fixed size x, y[, z], parameters)
+    memory      bytes needed for (fixed grid, parameters)
     """
 
     id: str
@@ -225,7 +226,7 @@ class MethodSpec:
     doi: str
     parameters: type
     run: Run
-    memory: Callable[[tuple[int, ...], Any], int]
+    memory: Callable[[Grid, Any], int]
     inputs: Mapping[str, Need] = field(default_factory=dict)
     capabilities: frozenset[Capability] = frozenset()
     presets: Sequence[Preset] = ()

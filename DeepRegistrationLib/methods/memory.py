@@ -70,13 +70,14 @@ def plans(grid: Grid, spec: MethodSpec, parameters: Any, device: torch.device) -
         # half the resolution on a graphics card is minutes sooner than all of it on the processor
         cpu = torch.device("cpu")
         order = [(device, 1), (device, 2), (cpu, 1), *(p for p in order if p[1] > 2 or p == (cpu, 2))]
-    full = int(spec.memory(grid.size, parameters))
+    full = int(spec.memory(grid, parameters))
     finest = min(grid.spacing)
     fitting = []
     for place, coarser in order:
         spacing = coarser * finest
-        size = _blocks(grid, _factors(grid, spacing))
-        needed = int(spec.memory(size, parameters if coarser == 1 else coarser_working(parameters, spacing)))
+        factors = _factors(grid, spacing)
+        joined = _whole_blocks(grid, factors).downsampled(factors)
+        needed = int(spec.memory(joined, parameters if coarser == 1 else coarser_working(parameters, spacing)))
         if needed <= _SHARE * free[place]:
             fitting.append(Plan(place, device, coarser, coarser * finest, needed, full, free[device]))
     if not fitting:
@@ -117,8 +118,9 @@ def _factors(grid: Grid, spacing: float) -> tuple[int, ...]:
     )
 
 
-def _blocks(grid: Grid, factors: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(-(-n // f) for n, f in zip(grid.size, factors, strict=True))
+def _whole_blocks(grid: Grid, factors: tuple[int, ...]) -> Grid:
+    """The grid, longer by what the last blocks of so many voxels lack."""
+    return grid.cropped((0,) * grid.dimension, [-(-n // f) * f for n, f in zip(grid.size, factors, strict=True)])
 
 
 def _averaged(image: Image, spacing: float) -> Image:
@@ -131,8 +133,7 @@ def _averaged(image: Image, spacing: float) -> Image:
     factors = _factors(grid, spacing)
     if max(factors) == 1:
         return image
-    blocks = _blocks(grid, factors)
-    whole = grid.cropped((0,) * grid.dimension, [b * f for b, f in zip(blocks, factors, strict=True)])
+    whole = _whole_blocks(grid, factors)
     missing = [n - m for n, m in zip(whole.size, grid.size, strict=True)]
     padding = [k for m in missing for k in (0, m)]
     data = F.pad(image.data.to(torch.float32)[None], padding, mode="replicate")

@@ -73,12 +73,10 @@ def network_answer(
 
     from ..core.device import available_memory
     from ..networks.inference import predict, tile_that_fits
-    from ..optim.working_pair import prepare, working_grid
+    from ..optim.working_pair import prepare
 
     network = load_network(model).to(context.device)
-    working = working_settings(model)
-    spacing = None if working.spacing is None else max(working.spacing, min(fixed.spacing) / _FINER)
-    grid = working_grid(fixed, spacing)
+    working, grid = working_settings(model), network_grid(model, fixed)
     context.progress.update(0.02, "Preparing the scans")
     pair = prepare(problem, grid, problem.initial_transform, None, context.progress.tick)
     images = working.normalised(pair.fixed, pair.trust), working.normalised(pair.moving, pair.known)
@@ -99,6 +97,14 @@ def network_answer(
         )
     matched = found.correspondences[0] if found.correspondences else None
     return Answer(grid, found.displacement[0], None if found.velocity is None else found.velocity[0], matched)
+
+
+def network_grid(model: Model, fixed: Grid) -> Grid:
+    """What the model works on, over the field of view of the fixed scan."""
+    from ..optim.working_pair import working_grid
+
+    spacing = working_settings(model).spacing
+    return working_grid(fixed, None if spacing is None else max(spacing, min(fixed.spacing) / _FINER))
 
 
 def matched_points(found: Answer, initial: Transform | None) -> dict[str, PointSet]:

@@ -10,7 +10,6 @@ Importing this loads no torch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,7 +19,7 @@ from ..core.errors import InputError
 from ..core.spec import Capability, MethodSpec, Need, Preset
 from ..networks.footprint import Footprint
 from .intensity_window import chosen_window
-from .network_answer import Answer, matched_points, network_answer
+from .network_answer import Answer, matched_points, network_answer, network_grid
 from .network_models import chosen_model, weights_provenance
 from .network_parameters import NetworkParameters, parameters_for
 from .network_start import COARSE_WIDTHS, worth_starting_from
@@ -68,7 +67,7 @@ def learned_spec(
         doi=doi,
         parameters=parameters_for(architecture, defaults, parameters),
         run=partial(run_network, architecture=architecture, footprint=footprint),
-        memory=partial(network_memory, footprint=footprint),
+        memory=partial(network_memory, architecture=architecture, footprint=footprint),
         inputs={
             "fixed_mask": Need.OPTIONAL,
             "moving_mask": Need.OPTIONAL,
@@ -231,11 +230,16 @@ def _stored_as(warp: Transform, fixed: Grid, axes: AxisOrder) -> Transform:
     return DisplacementField(axes.back(warp.field).contiguous(), fixed) if isinstance(warp, DisplacementField) else warp
 
 
-def network_memory(size: tuple[int, ...], parameters: NetworkParameters, footprint: Footprint) -> int:
-    """Bytes: the scans on the working grid, and then the network (by pieces where it may) or the refinement."""
-    voxels = math.prod(float(n) for n in size)
-    channels = 12 if len(size) == 3 else 4
-    at_once = voxels if footprint.margin is None else min(voxels, float(_PIECE ** len(size)))
-    network = footprint.bytes_per_voxel * at_once + 4 * 12 * voxels
-    refinement = 4 * voxels * (channels + 2 * channels / 2 ** len(size) + 10 + 3) if parameters.refine else 0.0
+def network_memory(fixed: Grid, parameters: NetworkParameters, architecture: str, footprint: Footprint) -> int:
+    """Bytes: the scans on the working grid of the chosen model, and then the network (by pieces where it may) or the
+    refinement. Without a model, as if it worked on the fixed grid."""
+    d, voxels = fixed.dimension, float(fixed.voxels)
+    try:
+        seen = float(network_grid(chosen_model(architecture, parameters.model), fixed).voxels)
+    except InputError:  # which the run says
+        seen = voxels
+    channels = 12 if d == 3 else 4
+    at_once = seen if footprint.margin is None else min(seen, float(_PIECE**d))
+    network = footprint.bytes_per_voxel * at_once + 4 * 10 * seen + 4 * 2 * voxels
+    refinement = 4 * voxels * (channels + 2 * channels / 2**d + 10 + 3) if parameters.refine else 0.0
     return int(max(network, refinement)) + 300_000_000

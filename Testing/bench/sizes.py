@@ -66,7 +66,7 @@ def cost(method: str, size: tuple[int, int, int], threads: int, device: str) -> 
         "seconds": record["wall_s"],
         "peak_mb": peak / _MB,
         "more_mb": (peak - before) / _MB if context.device.type == "cpu" else peak / _MB,
-        "estimate_mb": spec.memory(size, spec.make_parameters()) / _MB,
+        "estimate_mb": spec.memory(grid, spec.make_parameters()) / _MB,
         "reports": len(marks) - 2,
         "waits": {stage: wait for stage, wait in waits.items() if wait > _PROMPT},
     }

@@ -150,7 +150,7 @@ def methods(tiny_method, monkeypatch):
     monkeypatch.setattr("DeepRegistrationLib.core.device.available_memory", lambda device: 8 * 1024**3)
 
     tiny_method("only3d", capabilities=frozenset({Capability.THREE_D}))
-    tiny_method("huge", memory=lambda size, parameters: 10**18)
+    tiny_method("huge", memory=lambda grid, parameters: 10**18)
 
 
 def arguments(inputs, out):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from DeepRegistrationLib.core.errors import InputError
+from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.core.spec import Capability, MethodSpec, parameters_of
 from DeepRegistrationLib.methods import registry
 
@@ -107,7 +108,7 @@ def test_parameters_survive_json_and_text(spec: MethodSpec) -> None:
 
 def test_memory_estimate_grows_with_the_image(spec: MethodSpec) -> None:
     parameters = spec.make_parameters()
-    small, large = spec.memory((64, 64, 64), parameters), spec.memory((256, 256, 256), parameters)
+    small, large = (spec.memory(Grid((n, n, n)), parameters) for n in (64, 256))
     assert 0 < small < large
     assert isinstance(small, int)
     # no image of 256^3 is kept without its own 64 MB

@@ -41,7 +41,7 @@ SPEC = MethodSpec(
     doi="",
     parameters=Settings,
     run=lambda problem, parameters, context: None,  # type: ignore[arg-type, return-value]
-    memory=lambda size, parameters: 0,
+    memory=lambda grid, parameters: 0,
     presets=(Preset("fast", "Quick look", {"kernels": {"liver": {"bandwidth": 12.0}}}),),
 )
 

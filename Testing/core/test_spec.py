@@ -47,7 +47,7 @@ def spec(method_id="some-method", **changes):
         doi="",
         parameters=Settings,
         run=lambda problem, parameters, context: None,
-        memory=lambda size, parameters: 0,
+        memory=lambda grid, parameters: 0,
         inputs={"fixed": Need.REQUIRED},
         presets=(Preset("fast", "Quick look", {"steps": 5, "measure": "lncc"}),),
     )

@@ -126,11 +126,8 @@ def test_a_transform_of_no_numbers_is_an_error_and_not_a_result(problem):
 
 
 def bytes_a_voxel(count):
-    def needed(size, parameters):
-        total = count
-        for n in size:
-            total *= n
-        return total
+    def needed(grid, parameters):
+        return count * grid.voxels
 
     return needed
 

@@ -65,7 +65,7 @@ def blob(centre, size=(20, 24, 16), spacing=(1.0, 2.0, 1.5), origin=None):
     return Image(100 * torch.exp(-distance / 50)[None], grid)
 
 
-def make_spec(method_id: str = "tiny", memory=lambda size, parameters: 1000, **changes) -> MethodSpec:
+def make_spec(method_id: str = "tiny", memory=lambda grid, parameters: 1000, **changes) -> MethodSpec:
     values = dict(
         id=method_id,
         title="Centre on centre",

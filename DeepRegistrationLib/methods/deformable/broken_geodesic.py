@@ -311,15 +311,12 @@ def _history(path: Path) -> dict[str, list[float]]:
     return history
 
 
-def memory(size: tuple[int, ...], parameters: Parameters) -> int:
+def memory(grid: Grid, parameters: Parameters) -> int:
     """Bytes: of every piece a velocity and flows both ways, kept to the end; a few fields and images at work."""
-    voxels = 1.0
-    for n in size:
-        voxels *= n
-    d = len(size)
+    d = grid.dimension
     channels = 1 if parameters.similarity != "mind" else (12 if d == 3 else 4)
     piece = 1 + 5 / parameters.detail**d
-    return int(4 * voxels * (d * (parameters.pieces * piece + 4) + 6 * channels + 8)) + 200_000_000
+    return int(4 * grid.voxels * (d * (parameters.pieces * piece + 4) + 6 * channels + 8)) + 200_000_000
 
 
 SPEC = MethodSpec(

@@ -53,6 +53,7 @@ from ..refinement_parameters import (
 
 if TYPE_CHECKING:
     from ...core.context import Context
+    from ...core.grid import Grid
     from ...core.problem import RegistrationProblem
     from ...core.result import RegistrationResult
 
@@ -152,14 +153,12 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     return RegistrationResult(problem, total, inverse, tables=tables, history=history, provenance=said)
 
 
-def memory(size: tuple[int, ...], parameters: Parameters) -> int:
+def memory(grid: Grid, parameters: Parameters) -> int:
     """Bytes: features of one scan at full working resolution, pooled features of both, a few images."""
-    voxels = 1.0
-    for n in size:
-        voxels *= n
-    channels = 12 if len(size) == 3 else 4
-    pooled = 2 * channels / 2 ** len(size)
-    return int(4 * voxels * (channels + pooled + 10)) + 200_000_000
+    d = grid.dimension
+    channels = 12 if d == 3 else 4
+    pooled = 2 * channels / 2**d
+    return int(4 * grid.voxels * (channels + pooled + 10)) + 200_000_000
 
 
 _CT_BODY = {

@@ -279,10 +279,10 @@ def _level(scaled: ScaledPair, masks: MaskCourse | None) -> Level:
     return Level(pair.grid, pair.moving, pair.fixed, weight, on_grid)
 
 
-def memory(size: tuple[int, ...], parameters: Parameters) -> int:
+def memory(grid: Grid, parameters: Parameters) -> int:
     """Bytes: what the gradient keeps of a shooting (bounded: see `save_memory` in optim/shooting.py), the course, and
     the pictures on the fixed grid."""
-    voxels, d = prod(size), len(size)
+    voxels, d = grid.voxels, grid.dimension
     if parameters.spacing is not None:
         working = voxels
     elif parameters.kernel_width is not None:

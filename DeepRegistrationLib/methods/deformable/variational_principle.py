@@ -28,6 +28,7 @@ from ..intensity_window import HighestIntensity, LowestIntensity, chosen_window
 
 if TYPE_CHECKING:
     from ...core.context import Context
+    from ...core.grid import Grid
     from ...core.problem import RegistrationProblem
     from ...core.result import RegistrationResult
     from ...core.transform import Transform
@@ -179,13 +180,11 @@ def _scheme(parameters: Parameters) -> Scheme:
     )
 
 
-def memory(size: tuple[int, ...], parameters: Parameters) -> int:
+def memory(grid: Grid, parameters: Parameters) -> int:
     """Bytes: some 115 numbers a working voxel, margin included, and both scans as float."""
-    from math import prod
-
-    voxels = float(prod(size))
+    voxels = float(grid.voxels)
     working = min(voxels, 2e6) if parameters.spacing is None else voxels
-    return int(4 * (working * (1 + 2 * parameters.margin) ** len(size) * 115 + 4 * voxels)) + 200_000_000
+    return int(4 * (working * (1 + 2 * parameters.margin)  ** grid.dimension * 115 + 4 * voxels)) + 200_000_000
 
 
 _CT_BODY = {"intensity_minimum": -200.0, "intensity_maximum": 300.0}

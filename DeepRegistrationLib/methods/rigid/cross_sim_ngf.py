@@ -15,7 +15,6 @@ at the end (see `optim.global_search`), which beside a CT also looks at mutual i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, Annotated
 
 from ...core.spec import Advanced, Capability, Choice, Help, MethodSpec, Need, Preset, Range, Title, Unit
@@ -23,6 +22,7 @@ from ..initialisation import INITIALISATIONS, find_everywhere
 
 if TYPE_CHECKING:
     from ...core.context import Context
+    from ...core.grid import Grid
     from ...core.problem import RegistrationProblem
     from ...core.result import RegistrationResult
 
@@ -123,11 +123,11 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     )
 
 
-def memory(size: tuple[int, ...], parameters: Parameters) -> int:
+def memory(grid: Grid, parameters: Parameters) -> int:
     """Bytes: some 60 numbers a working voxel (what the descent keeps), the transforms of a few rotations over a long
     thin anatomy, and one slab of the full-resolution image as float."""
-    working = prod(size) if parameters.spacing is not None else min(prod(size), 260_000)
-    return 4 * (60 * working + 100_000_000 + min(prod(size), 8_000_000))
+    working = grid.voxels if parameters.spacing is not None else min(grid.voxels, 260_000)
+    return 4 * (60 * working + 100_000_000 + min(grid.voxels, 8_000_000))
 
 
 SPEC = MethodSpec(

@@ -11,7 +11,6 @@ differ.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, Annotated
 
 from ...core.spec import Advanced, Capability, Choice, Help, MethodSpec, Need, Preset, Range, Title, Unit
@@ -120,11 +119,11 @@ def _without_stretch(start: Transform, grid: Grid) -> Transform:
     return fit_points(grid.corners, start.apply(torch.as_tensor(grid.corners)).numpy(), "rigid")
 
 
-def memory(size: tuple[int, ...], parameters: Parameters) -> int:
+def memory(grid: Grid, parameters: Parameters) -> int:
     """Bytes: some 60 numbers a working voxel (levels, gradients, what back-propagation keeps) and one slab of
     the full-resolution image as float."""
-    working = prod(size) if parameters.spacing is not None else min(prod(size), 260_000)
-    return 4 * (60 * working + min(prod(size), 8_000_000))
+    working = grid.voxels if parameters.spacing is not None else min(grid.voxels, 260_000)
+    return 4 * (60 * working + min(grid.voxels, 8_000_000))
 
 
 SPEC = MethodSpec(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from ...core.context import Context
+    from ...core.grid import Grid
     from ...core.points import PointSet
     from ...core.problem import RegistrationProblem
     from ...core.result import RegistrationResult
@@ -338,12 +339,9 @@ def _correspondences(
     }
 
 
-def memory(size: tuple[int, ...], parameters: Parameters) -> int:
+def memory(grid: Grid, parameters: Parameters) -> int:
     """Bytes: the displacement a few times over, the label maps, and matrices of the surface points."""
-    voxels = 1.0
-    for n in size:
-        voxels *= n
-    return int(4 * voxels * (4 * len(size) + 2)) + 400_000_000
+    return int(4 * grid.voxels * (4 * grid.dimension + 2)) + 400_000_000
 
 
 SPEC = MethodSpec(

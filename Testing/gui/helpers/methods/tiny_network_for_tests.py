@@ -22,7 +22,7 @@ SPEC = MethodSpec(
     doi="",
     parameters=parameters_for("tiny-for-tests"),
     run=run,
-    memory=lambda size, parameters: 1000,
+    memory=lambda grid, parameters: 1000,
     inputs={},
     capabilities=frozenset({Capability.THREE_D}),
 )
