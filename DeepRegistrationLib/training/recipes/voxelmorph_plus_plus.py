@@ -1,4 +1,4 @@
-"""Training of VoxelMorph++: heat maps at keypoints, from correspondences that a discrete search found."""
+"""Training of VoxelMorph++: heat maps at keypoints, from correspondences and from the images, inside of segments."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def trainee(settings: Settings, cases: TrainingCases | None) -> Trainee:
 RECIPE = Recipe(
     id="voxelmorph-plus-plus",
     title="VoxelMorph++: large motion of the lungs",
-    description="A network that predicts heat maps of where keypoints go, taught by matched keypoints.",
+    description="A network that predicts heat maps of where keypoints go, taught by matched keypoints and the images.",
     architecture="voxelmorph-plus-plus",
     paper="Heinrich, Hansen: VoxelMorph++: going beyond the cranial vault with keypoint supervision and multi-channel "
     "instance optimisation, WBIR 2022",
