@@ -37,6 +37,9 @@ NETWORK_LUNG_CT = Preset(LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "coarse_i
 KEPT_LUNG_CT = Preset(
     LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "keep_answer": True, "search_cells": SEARCH_CELLS}
 )
+#: for networks whose answers are rough: a start where they are clearly better than none, or else a search takes their
+#: place
+SEARCHED_LUNG_CT = Preset(LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "search_cells": SEARCH_CELLS})
 QUICK_LOOK = Preset("fast", "Quick look", {"iterations": 20, "coarse_iterations": 15})
 
 _MODEL_HELP = "The trained weights; the automatic choice is the model that comes with the method."

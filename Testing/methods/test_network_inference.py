@@ -228,23 +228,6 @@ def test_memory_that_is_short_is_met_with_pieces(models: Models, monkeypatch: py
     assert torch.allclose(result.transform.apply(inner()) - inner(), TRUTH, atol=1e-4)
 
 
-def test_the_memory_estimate_knows_the_grid_of_the_model(models: Models) -> None:
-    """A network that sees scans of 0.7 mm whole, at 3 mm, needs little more than the scans; finer ones are dearer."""
-    spec = learned_spec("told", title="Told", description=".", paper="None", doi="", footprint=Footprint(800))
-    scan = Grid((400, 400, 300), (0.7, 0.7, 1.0))
-    models.add()
-    models.add("fine", working={"spacing": 1.5})
-    coarse, fine = (spec.memory(scan, spec.make_parameters(values={**PLAIN, "model": m})) for m in ("told", "fine"))
-    assert 4 * scan.voxels < coarse < 1.5e9
-    seen = scan.with_spacing(3.0).voxels
-    assert fine - coarse == pytest.approx(7 * 840 * seen, rel=0.02)
-
-
-def test_without_a_model_memory_is_estimated_as_on_the_fixed_grid(models: Models) -> None:
-    parameters = replace(SPEC.make_parameters(values=PLAIN), model="gone")
-    assert SPEC.memory(GRID, parameters) > 100 * GRID.voxels
-
-
 # ---------------------------------------------------------------------- refinement
 
 

@@ -3,9 +3,10 @@
     T(x) = A(x + u(x)),   u = VoxelMorph++(fixed, moving o A), then refined (methods/network_inference.py)
 
 The network looks at the whole region at once and finds motion of several centimetres in one pass, roughly. The model
-that comes with it knows breathing chests in CT that were drawn; for other scans train or fine-tune one (`train
-voxelmorph-plus-plus`), from keypoints that a discrete search matches. After an affine alignment that left little its
-answer is seldom better than none, and left out; with the preset for lungs a discrete search then takes its place.
+that comes with it knows the lungs of breathing chests in CT that were drawn: with a mask of the fixed lungs its
+keypoints lie there, and it is better. For other scans train or fine-tune one (`train voxelmorph-plus-plus`), from the
+images and from keypoints that a discrete search matches. After an affine alignment that left little its answer is no
+better than none, and left out; with the preset for lungs a discrete search then takes its place.
 
 Heinrich, Hansen: VoxelMorph++: going beyond the cranial vault with keypoint supervision and multi-channel instance
 optimisation, WBIR 2022, doi:10.1007/978-3-031-11203-4_10. Differs from the paper: see
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from ...networks.footprint import Footprint
 from ..network_inference import learned_spec
-from ..network_parameters import KEPT_LUNG_CT, QUICK_LOOK
+from ..network_parameters import QUICK_LOOK, SEARCHED_LUNG_CT
 
 #: bytes: 32 channels a few times over at full resolution, 64 at half; it has to see the scans whole
 FOOTPRINT = Footprint(bytes_per_voxel=800)
@@ -31,5 +32,5 @@ SPEC = learned_spec(
     doi="10.1007/978-3-031-11203-4_10",
     footprint=FOOTPRINT,
     defaults={"intensity_weight": 1.0, "smoothness": 0.6},
-    presets=(KEPT_LUNG_CT, QUICK_LOOK),
+    presets=(SEARCHED_LUNG_CT, QUICK_LOOK),
 )
