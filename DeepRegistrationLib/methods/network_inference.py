@@ -115,6 +115,11 @@ def run_network(
     fixed = axes.grid(problem.fixed.grid)
     initial = problem.initial_transform
     answer = network_answer(on_device, model, fixed, footprint, context)
+    if model.settings.get("segments_only") and problem.fixed_mask is None:
+        context.messages.append(
+            "The model knows what it learned inside of organs only; with a mask of them (the lungs, for the model that "
+            "comes with the method) in the fixed scan its answer is better."
+        )
 
     history: dict[str, list[float]] = {}
     if parameters.refine:

@@ -78,12 +78,14 @@ class KeypointTraining:
         self.validation: CasePairs | SyntheticPairs
         if cases is None:
             self.pairs = self.validation = SyntheticPairs(breathing(settings))
+            self.segments_only = settings.within
         else:
             own, size = cases.of(Role.VALIDATE), (settings.size,) * dimension
             named = cases.segments() if settings.within else []
             self.pairs = CasePairs(cases.of(Role.TRAIN), pairs_of(cases, Role.TRAIN), named, self.working, size)
             held = CasePairs(own, pairs_of(cases, Role.VALIDATE), named, self.working, size) if len(own) > 1 else None
             self.validation = held or self.pairs
+            self.segments_only = bool(named)
         self._lessons: dict[int, Batch] = {}
         self._validated: list[Batch] = []
 
@@ -120,10 +122,7 @@ class KeypointTraining:
             error = (u - (batch.moving_points - points)) / self.reach
             losses["keypoints"] = error.square().sum(dim=2).mean()
         if said.learn_from != "keypoints":
-            fixed, moving = (
-                mind(scans, labels)
-                for scans, labels in ((batch.fixed, batch.fixed_labels), (batch.moving, batch.moving_labels))
-            )
+            fixed, moving = mind(batch.fixed, batch.fixed_labels), mind(batch.moving, batch.moving_labels)
             here = (points + 0.5) / _POOLED - 0.5
             losses["similarity"] = (
                 warped_mind(fixed, moving, here, u / _POOLED)
@@ -147,7 +146,7 @@ class KeypointTraining:
         return Validation(-numbers["TRE (mm)"], numbers, shown)
 
     def card(self) -> Mapping[str, Any]:
-        return {"network": self.said, "working": self.working.as_card()}
+        return {"network": self.said, "working": self.working.as_card(), "segments_only": self.segments_only}
 
     # ------------------------------------------------------------------ parts
 

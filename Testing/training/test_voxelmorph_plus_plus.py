@@ -220,7 +220,7 @@ def test_cases_without_segmentations_are_learned_from_as_a_whole(lungs: Batch) -
     trainee = find_recipe("voxelmorph-plus-plus").trainee(said, TrainingCases(cases, [sides]))
     assert isinstance(trainee, KeypointTraining)
     lesson = trainee.lesson(0)
-    assert lesson.fixed_labels is None
+    assert lesson.fixed_labels is None and trainee.card()["segments_only"] is False
     assert lesson.fixed_points is not None and lesson.fixed_points.shape[1] > 80
 
 
@@ -278,6 +278,7 @@ def test_a_training_gives_a_model(tmp_path: Path) -> None:
     assert model.architecture == "voxelmorph-plus-plus"
     assert model.settings["network"]["reach"] == [0.3 * 16] * 3
     assert model.settings["working"]["multiple"] == 16
+    assert model.settings["segments_only"] is True
 
 
 def test_a_size_that_cannot_be_halved_is_refused() -> None:

@@ -184,7 +184,7 @@ def memory(grid: Grid, parameters: Parameters) -> int:
     """Bytes: some 115 numbers a working voxel, margin included, and both scans as float."""
     voxels = float(grid.voxels)
     working = min(voxels, 2e6) if parameters.spacing is None else voxels
-    return int(4 * (working * (1 + 2 * parameters.margin)  ** grid.dimension * 115 + 4 * voxels)) + 200_000_000
+    return int(4 * (working * (1 + 2 * parameters.margin) ** grid.dimension * 115 + 4 * voxels)) + 200_000_000
 
 
 _CT_BODY = {"intensity_minimum": -200.0, "intensity_maximum": 300.0}
