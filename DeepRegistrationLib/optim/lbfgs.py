@@ -38,6 +38,7 @@ def minimise(
     iterations: int,
     precondition: Callable[[torch.Tensor], torch.Tensor],
     tolerance: float = 1e-3,
+    least: float = 0.0,
     memory: int = 8,
     each_iteration: Callable[[int], None] | None = None,
 ) -> Minimum:
@@ -47,6 +48,7 @@ def minimise(
                     the curvature met on the way is built upon; linear, symmetric and positive
     tolerance       the search ends where the value fell by less than this share of itself an iteration, on average
                     over the last three
+    least           ... or is no larger than this: what is left is rounding
     each_iteration  called with the number of iterations done; may raise to stop
     """
     x = start.clone()
@@ -54,6 +56,8 @@ def minimise(
     out = Minimum(x, value, [value], 1)
     pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
     for k in range(iterations):
+        if value <= least:
+            break
         if each_iteration is not None:
             each_iteration(k)
         direction = -_two_loop(gradient, pairs, precondition)

@@ -38,6 +38,8 @@ _DAMPING = 1e-3
 _SHARES = (0.5, 0.25, 0.1, 0.0)
 #: a search often takes about so many iterations
 _USUAL = 5
+#: mean squared difference of intensities 0..1 that single precision leaves of images which are alike
+_ROUNDING = 1e-11
 #: iterations of the approximate inverse of the Hessian
 _INNER = 10
 
@@ -180,6 +182,7 @@ def _found(problem: MomentumProblem, start: torch.Tensor, settings: Settings, re
         iterations=settings.iterations,
         precondition=problem.precondition,
         tolerance=settings.tolerance,
+        least=_ROUNDING,
         each_iteration=reporter.iteration,
     )
 

@@ -66,6 +66,14 @@ def test_ends_early_where_little_is_gained_and_at_a_gradient_of_zero() -> None:
     assert there.evaluations == 1 and there.value == 0
 
 
+def test_ends_where_only_rounding_is_left() -> None:
+    start = torch.zeros(4, dtype=torch.float64)
+    found = minimise(quadratic, start, iterations=200, precondition=lambda g: 0.001 * g, tolerance=0, least=1.0)
+    assert found.history[-1] <= 1.0 < found.history[-2]
+    again = minimise(quadratic, found.numbers, iterations=200, precondition=lambda g: g, tolerance=0, least=1.0)
+    assert again.evaluations == 1 and torch.equal(again.numbers, found.numbers)
+
+
 def test_can_be_stopped() -> None:
     def stop(count: int) -> None:
         if count == 3:
