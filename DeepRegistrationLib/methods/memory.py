@@ -90,6 +90,14 @@ def plans(grid: Grid, spec: MethodSpec, parameters: Any, device: torch.device) -
     return fitting
 
 
+def refinement_bytes(grid: Grid) -> float:
+    """Of optim/convex_adam.py: features of one scan at full working resolution, pooled features of both, a few images.
+    """
+    d = grid.dimension
+    channels = 12 if d == 3 else 4
+    return 4 * grid.voxels * (channels + 2 * channels / 2**d + 10)
+
+
 def coarser_working(parameters: Any, spacing: float) -> Any:
     """The parameters for a problem whose scans have voxels of `spacing` mm.
 

@@ -19,6 +19,7 @@ from ..core.errors import InputError
 from ..core.spec import Capability, MethodSpec, Need, Preset
 from ..networks.footprint import Footprint
 from .intensity_window import chosen_window
+from .memory import refinement_bytes
 from .network_answer import Answer, matched_points, network_answer, network_grid
 from .network_models import chosen_model, weights_provenance
 from .network_parameters import NetworkParameters, parameters_for
@@ -238,13 +239,12 @@ def _stored_as(warp: Transform, fixed: Grid, axes: AxisOrder) -> Transform:
 def network_memory(fixed: Grid, parameters: NetworkParameters, architecture: str, footprint: Footprint) -> int:
     """Bytes: the scans on the working grid of the chosen model, and then the network (by pieces where it may) or the
     refinement. Without a model, as if it worked on the fixed grid."""
-    d, voxels = fixed.dimension, float(fixed.voxels)
+    voxels = float(fixed.voxels)
     try:
         seen = float(network_grid(chosen_model(architecture, parameters.model), fixed).voxels)
     except InputError:  # which the run says
         seen = voxels
-    channels = 12 if d == 3 else 4
-    at_once = seen if footprint.margin is None else min(seen, float(_PIECE**d))
+    at_once = seen if footprint.margin is None else min(seen, float(_PIECE**fixed.dimension))
     network = footprint.bytes_per_voxel * at_once + 4 * 10 * seen + 4 * 2 * voxels
-    refinement = 4 * voxels * (channels + 2 * channels / 2**d + 10 + 3) if parameters.refine else 0.0
+    refinement = refinement_bytes(fixed) + 4 * 3 * voxels if parameters.refine else 0.0
     return int(max(network, refinement)) + 300_000_000

@@ -32,14 +32,12 @@ from .refinement_parameters import (
 
 #: with as many coarse steps on one width of the knots as methods which search have on two
 NETWORK_LUNG_CT = Preset(LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "coarse_iterations": 80})
-#: for networks that are right nearly everywhere: at the edge of the lungs they miss by millimetres, in places, what
-#: gradients alone do not mend; less exact answers are better not kept
-KEPT_LUNG_CT = Preset(
-    LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "keep_answer": True, "search_cells": SEARCH_CELLS}
-)
 #: for networks whose answers are rough: a start where they are clearly better than none, or else a search takes their
 #: place
 SEARCHED_LUNG_CT = Preset(LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "search_cells": SEARCH_CELLS})
+#: for networks that are right nearly everywhere: at the edge of the lungs they miss by millimetres, in places, what
+#: gradients alone do not mend; less exact answers are better not kept
+KEPT_LUNG_CT = Preset(LUNG_CT.id, LUNG_CT.title, {**SEARCHED_LUNG_CT.values, "keep_answer": True})
 QUICK_LOOK = Preset("fast", "Quick look", {"iterations": 20, "coarse_iterations": 15})
 
 _MODEL_HELP = "The trained weights; the automatic choice is the model that comes with the method."

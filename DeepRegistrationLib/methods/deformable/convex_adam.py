@@ -29,6 +29,7 @@ from ...core.spec import Advanced, Capability, Choice, Help, MethodSpec, Need, P
 from ..fused_features import fitting_fusion
 from ..initialisation import INITIALISATIONS
 from ..intensity_window import HighestIntensity, LowestIntensity, chosen_window
+from ..memory import refinement_bytes
 from ..refinement_parameters import (
     LUNG_CT,
     SEARCH_CELLS,
@@ -154,11 +155,8 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
 
 
 def memory(grid: Grid, parameters: Parameters) -> int:
-    """Bytes: features of one scan at full working resolution, pooled features of both, a few images."""
-    d = grid.dimension
-    channels = 12 if d == 3 else 4
-    pooled = 2 * channels / 2**d
-    return int(4 * grid.voxels * (channels + pooled + 10)) + 200_000_000
+    """Bytes: see `refinement_bytes`."""
+    return int(refinement_bytes(grid)) + 200_000_000
 
 
 _CT_BODY = {
