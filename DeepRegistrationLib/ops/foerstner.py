@@ -22,7 +22,6 @@ from scipy.spatial import cKDTree
 from ..core.progress import Tick, no_tick
 from .box import box_maximum
 from .gradients import axis_derivative
-from .kernels import along_axis
 from .smoothing import gaussian_smooth
 
 #: mm, width of the window A is averaged over
@@ -49,12 +48,11 @@ def foerstner_response(
     image = image.to(torch.float32)
     widths = [sigma / float(s) for s in spacing]
     slopes = [axis_derivative(image, d - 1 - k) / float(spacing[k]) for k in range(d)]
-    # one small matrix an axis, the edge value held outside: many times faster than a convolution
-    matrices = [
-        gaussian_smooth(torch.eye(n, device=image.device), w).T.contiguous()
-        for n, w in zip(image.shape, reversed(widths), strict=True)
-    ]
-    tensor = {(i, j): _smoothed(slopes[i] * slopes[j], matrices, tick) for i in range(d) for j in range(i, d)}
+    tensor: dict[tuple[int, int], torch.Tensor] = {}
+    for i in range(d):
+        for j in range(i, d):
+            tick()
+            tensor[i, j] = gaussian_smooth((slopes[i] * slopes[j])[None], widths)[0]
     del slopes
     determinant, cofactors = _invariants(tensor, d)
     # where A is singular, so is its inverse: D is 0
@@ -128,13 +126,6 @@ def distance_to_stronger(points: torch.Tensor, tick: Tick = no_tick) -> torch.Te
         later = torch.arange(stop, device=points.device) >= torch.arange(start, stop, device=points.device)[:, None]
         out[start:stop] = apart.masked_fill_(later, torch.inf).amin(dim=1)
     return out
-
-
-def _smoothed(values: torch.Tensor, matrices: Sequence[torch.Tensor], tick: Tick) -> torch.Tensor:
-    for axis, matrix in enumerate(matrices):
-        tick()
-        values = along_axis(values, matrix, axis)
-    return values
 
 
 def _invariants(tensor: dict[tuple[int, int], torch.Tensor], d: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -35,7 +35,7 @@ from ..core.grid import Grid
 from ..core.progress import Progress
 from ..core.sampling import sample_displaced
 from ..ops.gradients import axis_derivative
-from ..ops.smoothing import gaussian_kernel
+from ..ops.smoothing import gaussian_smooth
 from ..transforms.velocity import bracket, exponential, squarings
 
 #: iterations over which the energy must have sunk
@@ -154,29 +154,10 @@ def improve(
             break
         update = bracket(velocity, forward + backward, stage.cells).mul_(0.25).add_(forward - backward, alpha=0.5)
         report()
-        update = smoothed(update, fluid)
+        update = gaussian_smooth(update, fluid)
         report()
-        velocity = smoothed(velocity + update, diffusion)
+        velocity = gaussian_smooth(velocity + update, diffusion)
     return best, energies
-
-
-def smoothed(channels: torch.Tensor, sigma: Sequence[float]) -> torch.Tensor:
-    """As `gaussian_smooth`, sigma in cells along x, y[, z], by sums of shifted slabs: many times faster than torch's
-    convolution along one axis, where no gradient is wanted."""
-    for k, s in enumerate(sigma):
-        axis = channels.dim() - 1 - k
-        weights = gaussian_kernel(s).tolist()
-        reach, n = len(weights) // 2, channels.shape[axis]
-        if reach == 0 or n == 1:
-            continue
-        repeats = [reach if a == axis else 1 for a in range(channels.dim())]
-        first, last = channels.narrow(axis, 0, 1), channels.narrow(axis, n - 1, 1)
-        wide = torch.cat([first.repeat(repeats), channels, last.repeat(repeats)], dim=axis)
-        channels = wide.narrow(axis, reach, n) * weights[reach]
-        for i in range(1, reach + 1):
-            channels.add_(wide.narrow(axis, reach - i, n), alpha=weights[reach - i])
-            channels.add_(wide.narrow(axis, reach + i, n), alpha=weights[reach + i])
-    return channels
 
 
 def demons_step(
@@ -270,7 +251,7 @@ def _halved(side: Side, grid: Grid) -> Side:
     if side.values.shape == grid.shape:
         return side
     blur = [_HALVING_BLUR if n != m else 0.0 for n, m in zip(side.values.shape[::-1], grid.size, strict=True)]
-    values = resized(smoothed(side.values[None], blur), grid.shape)[0]
+    values = resized(gaussian_smooth(side.values[None], blur), grid.shape)[0]
     weight = None if side.weight is None else F.interpolate(side.weight[None, None], grid.shape, mode="area")[0, 0]
     return Side(values, weight)
 

@@ -9,8 +9,7 @@ import torch
 from DeepRegistrationLib.core.errors import Cancelled
 from DeepRegistrationLib.core.grid import Grid
 from DeepRegistrationLib.core.progress import Progress
-from DeepRegistrationLib.ops.smoothing import gaussian_smooth
-from DeepRegistrationLib.optim.log_demons import Settings, Side, demons_step, log_demons, pyramid, smoothed, warp
+from DeepRegistrationLib.optim.log_demons import Settings, Side, demons_step, log_demons, pyramid, warp
 from DeepRegistrationLib.transforms.velocity import exponential, velocity_norm
 
 SETTINGS = Settings(
@@ -181,14 +180,6 @@ def test_warping_knows_what_lies_outside():
     seen[:, 3] = 0
     assert warp(image, seen, displacement, grid)[1][2].tolist() == [1, 0, 1, 1, 0, 0]
 
-
-@pytest.mark.parametrize("shape", [(3, 9, 14, 11), (2, 20, 17), (3, 7, 1, 5)])
-def test_smoothing_by_slabs_is_the_gaussian_of_the_library(shape):
-    data = torch.rand(shape, generator=torch.Generator().manual_seed(5))
-    kept = data.clone()
-    sigma = (1.0, 0.0, 2.3)[: len(shape) - 1]
-    torch.testing.assert_close(smoothed(data, sigma), gaussian_smooth(data, sigma), atol=1e-5, rtol=0)
-    assert torch.equal(data, kept)
 
 
 def test_cancel_is_heard_within_an_iteration():
