@@ -90,12 +90,15 @@ def plans(grid: Grid, spec: MethodSpec, parameters: Any, device: torch.device) -
     return fitting
 
 
-def refinement_bytes(grid: Grid) -> float:
-    """Of optim/convex_adam.py: features of one scan at full working resolution, pooled features of both, a few images.
-    """
-    d = grid.dimension
+def refinement_bytes(fixed: Grid, spacing: float | None) -> float:
+    """Of optim/convex_adam.py at the working `spacing`, mm: features of one scan, pooled features of both, a few images
+    on the working grid, two on the fixed grid."""
+    from ..optim.working_pair import working_grid
+
+    d = fixed.dimension
     channels = 12 if d == 3 else 4
-    return 4 * grid.voxels * (channels + 2 * channels / 2**d + 10)
+    working = working_grid(fixed, spacing).voxels
+    return 4 * (working * (channels + 2 * channels / 2**d + 10) + 2 * fixed.voxels)
 
 
 def coarser_working(parameters: Any, spacing: float) -> Any:

@@ -246,5 +246,5 @@ def network_memory(fixed: Grid, parameters: NetworkParameters, architecture: str
         seen = voxels
     at_once = seen if footprint.margin is None else min(seen, float(_PIECE**fixed.dimension))
     network = footprint.bytes_per_voxel * at_once + 4 * 10 * seen + 4 * 2 * voxels
-    refinement = refinement_bytes(fixed) + 4 * 3 * voxels if parameters.refine else 0.0
+    refinement = refinement_bytes(fixed, parameters.spacing) + 4 * 3 * voxels if parameters.refine else 0.0
     return int(max(network, refinement)) + 300_000_000

@@ -25,8 +25,11 @@ def test_a_smaller_patient_of_as_many_voxels_needs_less() -> None:
     assert SPEC.memory(mouse, ALONE) < 0.75 * SPEC.memory(CHEST, ALONE)
 
 
-def test_the_refinement_is_counted_on_the_scan() -> None:
-    assert SPEC.memory(CHEST, SPEC.make_parameters()) > 2 * SPEC.memory(CHEST, ALONE)
+def test_the_refinement_is_counted_on_its_working_grid() -> None:
+    """Which has twelve million voxels at most, where nobody asks for more."""
+    automatic, finest = (SPEC.memory(CHEST, SPEC.make_parameters(values={"spacing": s})) for s in (None, 0.73))
+    assert SPEC.memory(CHEST, ALONE) < automatic < 200 * 12_000_000 + 24 * CHEST.voxels
+    assert finest > 100 * CHEST.voxels
 
 
 def test_without_a_model_the_network_is_counted_on_the_scan() -> None:

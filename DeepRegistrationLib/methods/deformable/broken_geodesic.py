@@ -312,11 +312,15 @@ def _history(path: Path) -> dict[str, list[float]]:
 
 
 def memory(grid: Grid, parameters: Parameters) -> int:
-    """Bytes: of every piece a velocity and flows both ways, kept to the end; a few fields and images at work."""
-    d = grid.dimension
+    """Bytes: of every piece a velocity and flows both ways, kept to the end; a few fields and images at work,
+    all on the working grid; two images on the fixed grid."""
+    from ...optim.working_pair import working_grid
+
+    d, working = grid.dimension, working_grid(grid, parameters.spacing).voxels
     channels = 1 if parameters.similarity != "mind" else (12 if d == 3 else 4)
     piece = 1 + 5 / parameters.detail**d
-    return int(4 * grid.voxels * (d * (parameters.pieces * piece + 4) + 6 * channels + 8)) + 200_000_000
+    numbers = working * (d * (parameters.pieces * piece + 4) + 6 * channels + 8) + 2 * grid.voxels
+    return int(4 * numbers) + 200_000_000
 
 
 SPEC = MethodSpec(

@@ -156,7 +156,7 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
 
 def memory(grid: Grid, parameters: Parameters) -> int:
     """Bytes: see `refinement_bytes`."""
-    return int(refinement_bytes(grid)) + 200_000_000
+    return int(refinement_bytes(grid, parameters.spacing)) + 200_000_000
 
 
 _CT_BODY = {
