@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from ..core.progress import Tick, no_tick
 from .box import box_maximum
@@ -30,8 +31,11 @@ SIGMA = 2.5
 #: a maximum below this share of the largest one is rounding in flat ground, not structure
 _FAINT = 1e-9
 
+#: of a point's nearest neighbours so many are asked first whether one of them comes before it; then, of those points
+#: that have none, so many more
+_NEIGHBOURS = (16, 128)
 #: points whose distances are held at once
-_BLOCK = 512
+_BLOCK = 64
 
 
 def foerstner_response(
@@ -118,14 +122,28 @@ def distance_to_stronger(points: torch.Tensor, tick: Tick = no_tick) -> torch.Te
     The k points for which it is largest are as far apart as the strongest of a neighbourhood can be (adaptive
     non-maximal suppression; Brown, Szeliski, Winder, CVPR 2005, doi:10.1109/CVPR.2005.235).
     """
-    out = torch.full((len(points),), torch.inf, dtype=points.dtype, device=points.device)
-    for start in range(0, len(points), _BLOCK):
+    places = points.cpu().double().numpy()
+    out = np.full(len(places), np.inf)
+    left = np.arange(1, len(places))
+    tree = cKDTree(places)
+    for count in _NEIGHBOURS:
         tick()
-        stop = min(start + _BLOCK, len(points))
-        apart = torch.cdist(points[start:stop], points[:stop], compute_mode="donot_use_mm_for_euclid_dist")
-        later = torch.arange(stop, device=points.device) >= torch.arange(start, stop, device=points.device)[:, None]
-        out[start:stop] = apart.masked_fill_(later, torch.inf).amin(dim=1)
-    return out
+        if len(left) == 0 or count >= len(places):
+            break
+        apart, which = tree.query(places[left], k=count)
+        stronger = which < left[:, None]
+        first = stronger.argmax(axis=1)
+        found = stronger[np.arange(len(left)), first]
+        out[left[found]] = apart[found, first[found]]
+        left = left[~found]
+    # few are left, unless there are few points: those that are strong
+    for start in range(0, len(left), _BLOCK):
+        tick()
+        rows = left[start : start + _BLOCK]
+        apart = cdist(places[rows], places[: rows[-1]])
+        apart[np.arange(rows[-1]) >= rows[:, None]] = np.inf
+        out[rows] = apart.min(axis=1)
+    return torch.from_numpy(out).to(points)
 
 
 def _invariants(tensor: dict[tuple[int, int], torch.Tensor], d: int) -> tuple[torch.Tensor, torch.Tensor]:

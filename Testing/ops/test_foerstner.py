@@ -114,12 +114,13 @@ def test_wanted_number_spreads_and_stays_in_the_mask() -> None:
     assert float(torch.cdist(few, few).fill_diagonal_(999).amin()) >= 9 and len(few) > 10
 
 
-def test_distance_to_stronger_against_a_loop() -> None:
-    points = torch.rand(700, 3, generator=torch.Generator().manual_seed(2))
-    got = distance_to_stronger(points)
-    wanted = [min((float((p - q).norm()) for q in points[:k]), default=torch.inf) for k, p in enumerate(points[:60])]
-    assert torch.allclose(got[:60], torch.tensor(wanted))
-    assert float(got[650]) == pytest.approx(float((points[:650] - points[650]).norm(dim=1).min()))
+@pytest.mark.parametrize("count", [0, 1, 2, 16, 17, 700, 3000])
+def test_distance_to_stronger_against_a_loop(count: int) -> None:
+    points = (40 * torch.rand(count, 3, generator=torch.Generator().manual_seed(2))).round()
+    # some at one place, and a crowd behind which a strong one is far away
+    points[count // 2 :] *= 0.1
+    wanted = [(points[:k] - p).norm(dim=1).min() if k else torch.tensor(torch.inf) for k, p in enumerate(points)]
+    torch.testing.assert_close(distance_to_stronger(points), torch.stack(wanted) if wanted else torch.zeros(0))
 
 
 def test_lengths_are_millimetres() -> None:
