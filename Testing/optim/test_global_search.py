@@ -71,8 +71,9 @@ def test_answers_are_ordered_and_differ(head: phantoms.PhantomCase, found: list[
             assert float((one.transform.apply(points) - other.transform.apply(points)).norm(dim=1).mean()) > 10
 
 
-def test_a_seed_gives_the_same_answer_again(head: phantoms.PhantomCase, found: list[Found]) -> None:
-    again = searched(head, rotations=800)
+def test_a_seed_gives_the_same_answer_again() -> None:
+    known = case(2)
+    found, again = (searched(known, rotations=90) for _ in range(2))
     assert [f.score for f in again] == [f.score for f in found]
     assert np.array_equal(again[0].transform.homogeneous, found[0].transform.homogeneous)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ...ops.smoothing import gaussian_kernel
+from ...ops.smoothing import gaussian_smooth
 from ...ops.splines import basis, evaluate, knot_count
 from .anatomy import Anatomy, tissue_table
 from .draws import Draws
@@ -88,21 +88,13 @@ def _resolution(n: int, blur: float, thickness: float, device: torch.device) -> 
         unit = torch.eye(n, device=device)
         return unit, unit
     if step == 1:
-        down = _band(n, gaussian_kernel(sigma))
+        down = gaussian_smooth(torch.eye(n), sigma).T.contiguous()
     else:
         down = torch.exp(-0.5 * ((voxels[None] - centres[:, None]) / sigma).square())
         down = down / down.sum(dim=1, keepdim=True)
     position = ((voxels + 0.5) / step - 0.5).clamp(0, slices - 1)
     up = (1 - (position[:, None] - torch.arange(slices)[None]).abs()).clamp(min=0)
     return down.to(device), up.to(device)
-
-
-def _band(n: int, kernel: torch.Tensor) -> torch.Tensor:
-    """(n, n) convolution with the kernel, the edge value held outside."""
-    reach = len(kernel) // 2
-    rows = torch.arange(n)[:, None]
-    columns = (rows + torch.arange(-reach, reach + 1)[None]).clamp(0, n - 1)
-    return torch.zeros(n, n).scatter_add_(1, columns, kernel.expand(n, -1).contiguous())
 
 
 def lesion(draws: Draws, image: torch.Tensor, inside: torch.Tensor, radius: float) -> tuple[torch.Tensor, torch.Tensor]:
