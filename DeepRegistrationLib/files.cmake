@@ -382,6 +382,9 @@ set(DeepRegistrationLib_PYTHON_RESOURCES
   Resources/Models/regnet/README.md
   Resources/Models/regnet/card.json
   Resources/Models/regnet/model.safetensors
+  Resources/Models/voxelmorph-plus-plus-varied/README.md
+  Resources/Models/voxelmorph-plus-plus-varied/card.json
+  Resources/Models/voxelmorph-plus-plus-varied/model.safetensors
   Resources/Models/voxelmorph-plus-plus/README.md
   Resources/Models/voxelmorph-plus-plus/card.json
   Resources/Models/voxelmorph-plus-plus/model.safetensors

@@ -57,6 +57,9 @@ _DILATIONS = {2: (1, 2, 3), 3: (1,)}
 _SMOOTHNESS = (24.0, 40.0)
 #: shares of the window, and voxels, of the drawn scans' noise and resolution: on so coarse a grid there is little noise
 _NOISE, _THICKNESS = (0.0, 0.02), (1.0, 1.5)
+#: of `varied` chests: share of the largest motion, of the chest in view; contrast of the texture and voxels between its
+#: knots. Lungs in CT have a standard deviation of about a twelfth of the window, much of it within a voxel or two
+_AMPLITUDE, _VIEW, _TEXTURE, _GRAIN = (0.04, 1.0), (0.4, 1.0), (0.02, 0.2), (1.2, 6.0)
 #: of the drawn chests' segments
 _LUNGS = [k for k, name in enumerate(segments_of("lungs")) if name.endswith("lung")]
 
@@ -214,21 +217,29 @@ def network_settings(settings: Settings, dimension: int = 3) -> dict[str, Any]:
 
 def breathing(settings: Settings) -> SyntheticSettings:
     """Chests whose lungs slide along the wall, in scans of one kind; about half of the points lie in the lungs."""
-    return SyntheticSettings(
+    least, largest = _AMPLITUDE if settings.varied else (0.3, 1.0)
+    drawn = SyntheticSettings(
         families=("lungs",), size=(settings.size,) * (2 if settings.slices else 3), spacing=settings.spacing,
-        motions=("breathing",), linear=("none", "aligned"), amplitude=(0.3 * settings.amplitude, settings.amplitude),
+        motions=("breathing",), linear=("none", "aligned"),
+        amplitude=(least * settings.amplitude, largest * settings.amplitude),
         smoothness=_SMOOTHNESS, contrast="typical", noise=_NOISE, thickness=_THICKNESS,
         points=512 if settings.within else 256, labels=settings.within,
     )  # fmt: skip
+    return replace(drawn, view=_VIEW, texture=_TEXTURE, grain=_GRAIN) if settings.varied else drawn
 
 
 def drawn_chest(pairs: SyntheticPairs, generator: torch.Generator) -> Batch:
     """One of `breathing` (B = 1); where it has segments, the lungs alone are of interest."""
-    pair = pairs.sample(generator, torch.device("cpu"))
-    if pair.fixed_labels is None or pair.moving_labels is None:
-        return pair
-    lungs = {name: getattr(pair, name)[:, _LUNGS] for name in ("fixed_labels", "moving_labels")}
-    return segments_only(replace(pair, **lungs))
+    for _ in range(20):
+        pair = pairs.sample(generator, torch.device("cpu"))
+        if pair.fixed_labels is None or pair.moving_labels is None:
+            return pair
+        lungs = {name: getattr(pair, name)[:, _LUNGS] for name in ("fixed_labels", "moving_labels")}
+        pair = segments_only(replace(pair, **lungs))
+        assert pair.fixed_points is not None
+        if pair.fixed_points.shape[1] >= FEW:
+            break
+    return pair
 
 
 def roughness(points: torch.Tensor, u: torch.Tensor) -> torch.Tensor:

@@ -55,7 +55,7 @@ from DeepRegistrationLib.training.voxelmorph_plus_plus import breathing, drawn_c
 
 SETTINGS: Mapping[str, Any] = {
     "spacing": 4.0, "size": 64, "slices": True, "amplitude": 65.0, "pairs": 600, "points": 256, "known": False,
-    "within": True,
+    "within": True, "varied": False,
 }  # fmt: skip
 STEPS, RATE = 4000, 1e-3
 

@@ -254,6 +254,33 @@ def test_the_moving_anatomy_varies_without_touching_the_truth() -> None:
     assert wrong < 0.4 * ((made.moving - made.fixed) * made.region).square().mean()
 
 
+def test_parts_of_an_anatomy() -> None:
+    """Whose truth holds as that of a whole one; the larger what is drawn, the less of it is in view."""
+    missing = []
+    for seed in range(6):
+        said = {"families": ("organs",), "contrast": "typical", "amplitude": (12.0, 12.0), **CLEAN}
+        made = pair(seed, view=(0.4, 0.5), **said)
+        assert made.displacement is not None and made.region is not None and made.fixed_labels is not None
+        wrong = ((warp(made.moving, made.displacement) - made.fixed) * made.region).square().mean()
+        assert wrong < 0.5 * ((made.moving - made.fixed) * made.region).square().mean()
+        missing.append(int((made.fixed_labels.flatten(2).amax(dim=2) == 0).sum()))
+    assert sum(m > 0 for m in missing) >= 3 and min(missing) < made.fixed_labels.shape[1] - 1
+    assert pair(0, view=(0.5, 0.5), size=(40, 48)).fixed.shape == (1, 1, 48, 40)
+
+
+def test_grain_is_how_fine_the_texture_is() -> None:
+    def alike(grain: float) -> float:
+        """Correlation of neighbours inside of one tissue."""
+        said = {"families": ("shapes",), "motions": ("none",), "texture": (0.2, 0.2), **CLEAN}
+        made = pair(2, grain=(grain, grain), **{**said, "blur": (0.0, 0.0)})
+        inside = (made.fixed_labels.sum(dim=1) == 0)[0]
+        both = inside[..., 1:] & inside[..., :-1]
+        image = made.fixed[0, 0]
+        return float(torch.corrcoef(torch.stack([image[..., 1:][both], image[..., :-1][both]]))[0, 1])
+
+    assert alike(1.2) < alike(2.5) < alike(6.0)
+
+
 def test_flat_pairs() -> None:
     for family in FAMILIES:
         for motion in MOTIONS:

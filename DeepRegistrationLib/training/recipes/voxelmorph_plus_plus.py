@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """Defaults are those of the shipped model."""
+    """Defaults are those of the model voxelmorph-plus-plus-varied."""
 
     spacing: Annotated[
         float,
@@ -47,6 +47,11 @@ class Settings:
         Title("Largest motion"),
         Help("Of the breathing chests that are drawn where no cases are given."),
     ] = 50.0
+    varied: Annotated[
+        bool,
+        Title("Varied chests"),
+        Help("Draw parts of chests too, with rougher lungs, moved by anything; off: whole ones that move far."),
+    ] = True
     learn_from: Annotated[
         str,
         Choice({"keypoints": "Matched keypoints", "similarity": "Similarity of the images", "both": "Both"}),
@@ -71,7 +76,7 @@ class Settings:
         Range(1, 10_000, 50),
         Title("Pairs"),
         Help("How many pairs are drawn and matched; every step takes one of them again."),
-    ] = 300
+    ] = 600
     shaking: Annotated[
         float,
         Range(0, 0.2, 0.005),

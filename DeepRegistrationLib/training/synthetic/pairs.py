@@ -8,6 +8,8 @@ at every fixed voxel and the images do not tell which of them was warped.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from ...core.sampling import sample_batch, sample_index
@@ -48,9 +50,12 @@ class SyntheticPairs:
         """One pair. generator  on the CPU; everything random comes from it."""
         said, draws = self.settings, Draws(generator, device)
         shape = said.shape
-        anatomy = draw_anatomy(draws.one_of(said.families), shape, draws)
+        family = draws.one_of(said.families)
+        whole, corner = self._view(draws)
+        anatomy = draw_anatomy(family, whole, draws)
         degrees, shift, scaling = _PLACEMENT
         placement = random_affine(draws, shape, degrees, shift * min(shape), scaling)
+        placement = replace(placement, shift=placement.shift + corner)
         voxels = index_grid(shape, torch.zeros((), device=device))
         displacement = self._displacement(draws, anatomy, placement, voxels)
         to_moving = voxels + displacement.movedim(0, -1)
@@ -76,6 +81,17 @@ class SyntheticPairs:
             fixed_lesion=None if blobs is None else blobs[0][None, None],
             moving_lesion=None if blobs is None else blobs[1][None, None],
         )  # fmt: skip
+
+    def _view(self, draws: Draws) -> tuple[tuple[int, ...], torch.Tensor]:
+        """Size of the whole anatomy, [z,] y, x, and where in it the field of view begins, x, y[, z]; voxels."""
+        said = self.settings
+        if min(said.view) >= 1:
+            return said.shape, torch.zeros(len(said.shape), dtype=torch.float64)
+        share = draws.between(said.view)
+        whole = tuple(round(n / share) for n in said.shape)
+        places = draws.uniforms(len(whole))
+        hidden = [p * (m - n) for p, m, n in zip(places, whole, said.shape, strict=True)]
+        return whole, torch.tensor(hidden[::-1], dtype=torch.float64)
 
     def _displacement(
         self, draws: Draws, anatomy: Anatomy, placement: AffineMotion, voxels: torch.Tensor
@@ -133,7 +149,7 @@ class SyntheticPairs:
         self, draws: Draws, anatomy: Anatomy, in_fixed: torch.Tensor, in_moving: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         said = self.settings
-        texture = smooth_noise(draws, 1, said.shape, draws.uniform(2.5, 6.0))[0]
+        texture = smooth_noise(draws, 1, anatomy.tissues.shape, draws.between(said.grain))[0]
         strength = draws.between(said.texture)
         means = contrasts(draws, anatomy, said.contrast)
         fixed, moving = (painted(anatomy, m, texture, strength)[None] for m in means)

@@ -33,9 +33,10 @@ class SyntheticSettings:
                 leaves of the deformation, as networks see it behind one
     variation   mm, largest component of a low-frequency deformation of the moving anatomy itself (it is no part of
                 the truth): no two moving images are alike
+    view        share of the anatomy along each axis that is in the field of view, anywhere in it
     contrast    "typical": intensities as such an anatomy has in CT or MR, both images alike; "same": random, both
                 alike; "different": random for each image
-    texture     contrast of the texture inside of tissues, shared by both images
+    texture     contrast of the texture inside of tissues, shared by both images;  grain  voxels between its knots
     bias        strength of the smooth multiplicative field of each image: exp(+-bias)
     blur        voxels, standard deviation;  noise  standard deviation, intensities being 0..1
     thickness   slice thickness over spacing along a random axis
@@ -58,8 +59,10 @@ class SyntheticSettings:
     translation: float = 10.0
     scaling: float = 0.1
     variation: Between = (0.0, 0.0)
+    view: Between = (1.0, 1.0)
     contrast: str = "same"
     texture: Between = (0.02, 0.08)
+    grain: Between = (2.5, 6.0)
     bias: Between = (0.0, 0.2)
     blur: Between = (0.3, 0.8)
     noise: Between = (0.0, 0.05)
