@@ -52,11 +52,9 @@ def foerstner_response(
     image = image.to(torch.float32)
     widths = [sigma / float(s) for s in spacing]
     slopes = [axis_derivative(image, d - 1 - k) / float(spacing[k]) for k in range(d)]
-    tensor: dict[tuple[int, int], torch.Tensor] = {}
-    for i in range(d):
-        for j in range(i, d):
-            tick()
-            tensor[i, j] = gaussian_smooth((slopes[i] * slopes[j])[None], widths)[0]
+    tensor = {
+        (i, j): gaussian_smooth((slopes[i] * slopes[j])[None], widths, tick)[0] for i in range(d) for j in range(i, d)
+    }
     del slopes
     determinant, cofactors = _invariants(tensor, d)
     # where A is singular, so is its inverse: D is 0

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
+from ..core.progress import Tick, no_tick
+
 
 def gaussian_kernel(
     sigma: float, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
@@ -21,15 +23,16 @@ def gaussian_kernel(
     return weights / weights.sum()
 
 
-def gaussian_smooth(data: torch.Tensor, sigma: float | Sequence[float]) -> torch.Tensor:
+def gaussian_smooth(data: torch.Tensor, sigma: float | Sequence[float], tick: Tick = no_tick) -> torch.Tensor:
     """(C, [Z,] Y, X) convolved with a Gaussian of `sigma` = one or (x, y[, z]) voxels; the edge value is
     held outside.
 
-    Differentiable; constants are kept.
+    Differentiable; constants are kept. `tick` is called before every axis.
     """
     d = data.dim() - 1
     sigmas = (float(sigma),) * d if isinstance(sigma, (int, float)) else tuple(float(s) for s in sigma)
     for axis, s in enumerate(sigmas):
+        tick()
         k = data.dim() - 1 - axis
         weights = gaussian_kernel(s, torch.float64).tolist()
         if len(weights) > 1 and data.shape[k] > 1:

@@ -46,6 +46,8 @@ from .synthetic.settings import SyntheticSettings
 
 #: pairs that a validation looks at, and the seeds of the pairs learned from and of these
 _PAIRS, _SEED, _VALIDATION_SEED = 8, 20220707, 20221111
+#: so many pairs are drawn for one that has something to learn from
+_TRIES = 20
 #: of the graph of keypoints
 _NEIGHBOURS = 7
 #: blocks that MIND features are averaged over, voxels
@@ -168,7 +170,7 @@ class KeypointTraining:
             told = truth
         else:
             told = match
-        for _ in range(20):
+        for _ in range(_TRIES):
             pair = told(self._drawn(generator), said)
             if pair.fixed_points is not None and pair.fixed_points.shape[1] >= FEW:
                 return Batch(
@@ -230,7 +232,7 @@ def breathing(settings: Settings) -> SyntheticSettings:
 
 def drawn_chest(pairs: SyntheticPairs, generator: torch.Generator) -> Batch:
     """One of `breathing` (B = 1); where it has segments, the lungs alone are of interest."""
-    for _ in range(20):
+    for _ in range(_TRIES):
         pair = pairs.sample(generator, torch.device("cpu"))
         if pair.fixed_labels is None or pair.moving_labels is None:
             return pair

@@ -181,7 +181,6 @@ def test_warping_knows_what_lies_outside():
     assert warp(image, seen, displacement, grid)[1][2].tolist() == [1, 0, 1, 1, 0, 0]
 
 
-
 def test_cancel_is_heard_within_an_iteration():
     fixed, moving, _ = case(GRIDS["2-D"], 5.0)
     calls = []
