@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,20 @@ def slicer_host() -> Any:
     import host
 
     return host.start()
+
+
+@pytest.fixture(params=["cuda", "mps"])
+def card(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A graphics card of each kind: this computer's, or a pretended one."""
+    import torch
+
+    from cards import pretended
+
+    if {"cuda": torch.cuda, "mps": torch.backends.mps}[request.param].is_available():
+        yield torch.device(request.param, 0)
+        return
+    with pretended(request.param) as device:
+        yield device
 
 
 @pytest.fixture(autouse=True)

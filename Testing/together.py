@@ -17,6 +17,6 @@ class Together(LoadScopeScheduling):
         if "/contract/" in file:
             values = test.partition("[")[2].removesuffix("]")
             for spec in registry():
-                if values == spec.id or values.startswith(f"{spec.id}-"):
+                if f"-{spec.id}-" in f"-{values}-":
                     return f"contract of {spec.id}"
         return file

@@ -21,10 +21,10 @@ class Context:
     messages: list[str] = field(default_factory=list)
 
     def generator(self) -> torch.Generator:
-        """A fresh random generator on the device, seeded, so that runs repeat."""
+        """A fresh random generator on the CPU, seeded, so that runs repeat, whatever the device."""
         import torch
 
-        return torch.Generator(device=self.device).manual_seed(self.seed)
+        return torch.Generator().manual_seed(self.seed)
 
     def part(self, start: float, end: float, stage: str) -> Context:
         """The same context reporting into the share start..end of the progress."""

@@ -39,6 +39,11 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def with_doubles(device: torch.device) -> torch.device:
+    """The device, or the CPU where the device knows no float64, as Apple's."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def available_memory(device: torch.device) -> int:
     """Bytes that can still be taken on the device; on the CPU also bounded by a container's limit."""
     if device.type == "cuda":

@@ -33,7 +33,10 @@ _ROWS = 2000
 
 
 class PatchStatistics:
-    """Mean and covariance of patches and their mirror images, gathered piece by piece."""
+    """Mean and covariance of patches and their mirror images, gathered piece by piece in float64.
+
+    device  where it is gathered, and where the space will be; patches may lie on another
+    """
 
     def __init__(self, half_width: int, d: int, device: torch.device | str = "cpu") -> None:
         self.half_width, self.d = half_width, d
@@ -46,7 +49,7 @@ class PatchStatistics:
         """patches (N, (2 r + 1)^d)."""
         for part in patches.detach().split(_ROWS):
             tick()
-            blocks = _blocks(folded(part, self.half_width, self.d), self.half_width, self.d)
+            blocks = _blocks(folded(part.to(self._total.device), self.half_width, self.d), self.half_width, self.d)
             self._total += blocks[0].sum(dim=0)
             for product, block in zip(self._products, blocks, strict=True):
                 product += block.T @ block

@@ -58,9 +58,10 @@ def fit(values: torch.Tensor, bases: Sequence[torch.Tensor], stiffness: float = 
     """
     solvers = []
     for matrix in bases:
-        b = matrix.double()
-        rough = torch.eye(b.shape[1], dtype=b.dtype, device=b.device).diff(dim=0)
-        solvers.append(torch.linalg.solve(b.T @ b + stiffness * rough.T @ rough, b.T).to(matrix.dtype))
+        # small, and not every device knows float64
+        b = matrix.to("cpu", torch.float64)
+        rough = torch.eye(b.shape[1], dtype=b.dtype).diff(dim=0)
+        solvers.append(torch.linalg.solve(b.T @ b + stiffness * rough.T @ rough, b.T).to(matrix))
     return evaluate(values, solvers)
 
 

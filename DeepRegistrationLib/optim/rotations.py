@@ -39,7 +39,7 @@ def random_rotations(count: int, dimension: int, generator: torch.Generator) -> 
     """(count, d, d) independent rotations, uniform over all orientations (by Haar measure)."""
     if dimension == 2:
         return _planar(2 * math.pi * _uniform(count, generator))
-    quaternions = torch.randn(count, 4, generator=generator, device=generator.device).cpu().double().numpy()
+    quaternions = torch.randn(count, 4, generator=generator).double().numpy()
     return np.asarray(Rotation.from_quat(quaternions).as_matrix())
 
 
@@ -48,7 +48,7 @@ def nearby_rotations(count: int, dimension: int, degrees: float, generator: torc
     largest = math.radians(degrees)
     if dimension == 2:
         return _planar(largest * (2 * _uniform(count, generator) - 1))
-    direction = torch.randn(count, 3, generator=generator, device=generator.device).cpu().double().numpy()
+    direction = torch.randn(count, 3, generator=generator).double().numpy()
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     length = largest * _uniform(count, generator) ** (1 / 3)
     return np.asarray(Rotation.from_rotvec(direction * length[:, None]).as_matrix())
@@ -78,4 +78,4 @@ def _planar(angles: NDArray[np.float64]) -> Matrices:
 
 
 def _uniform(count: int, generator: torch.Generator) -> NDArray[np.float64]:
-    return torch.rand(count, generator=generator, device=generator.device).cpu().double().numpy()
+    return torch.rand(count, generator=generator).double().numpy()

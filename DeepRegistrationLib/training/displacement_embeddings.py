@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..core.device import with_doubles
 from ..core.image import Image
 from ..core.progress import Tick
 from ..core.sampling import sample_batch, sample_index
@@ -92,7 +93,7 @@ class EmbeddingTraining:
             return
         device = next(self.net.parameters()).device
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, (1,))))
-        statistics = PatchStatistics(self.net.half_width, 3, device)
+        statistics = PatchStatistics(self.net.half_width, 3, with_doubles(device))
         with torch.no_grad():
             for _ in range(self.settings.pairs):
                 tick()

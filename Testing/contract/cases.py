@@ -68,13 +68,11 @@ GRIDS = {
     "anisotropic": (
         grid_about(_HERE, (60, 70, 26), (3.0, 3.0, 7.5)), grid_about(_HERE, (38, 58, 48), (5.0, 3.8, 4.1)),
     ),
-    "oblique far off": (
-        grid_about(_FAR, (50, 52, 54), (4.1, 4.3, 3.9), _TILTED),
-        grid_about(np.add(_FAR, (-3, 2, 4)), (56, 54, 46), (3.8, 4.2, 4.3), rotation((3, -1, 1), 14)),
-    ),
-    "left-handed": (
-        grid_about(_HERE, (46, 54, 48), (4.0,) * 3, _MIRRORED),
-        grid_about(_HERE, (52, 48, 46), (4.2, 4.0, 4.4), _PERMUTED @ _MIRRORED),
+    "oblique left-handed far off": (
+        grid_about(_FAR, (50, 52, 54), (4.1, 4.3, 3.9), _TILTED @ _MIRRORED),
+        grid_about(
+            np.add(_FAR, (-3, 2, 4)), (52, 48, 56), (4.2, 4.0, 3.9), rotation((3, -1, 1), 14) @ _PERMUTED @ _MIRRORED
+        ),
     ),
 }  # fmt: skip
 GRIDS_2D = (

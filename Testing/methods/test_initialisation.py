@@ -52,6 +52,16 @@ def test_automatic_starts_find_a_head_far_away(far: phantoms.PhantomCase, how: s
     assert far.errors(found).mean() < 2.0
 
 
+@pytest.mark.parametrize("how", ["centres", "moments", "affine"])
+def test_a_card_starts_from_the_same_place(how: str, card: torch.device) -> None:
+    """Few voxels: what is done on a card does not depend on how many there are."""
+    case = phantoms.brain(grid((26, 30, 26), 8.0), grid((28, 30, 27), 8.0), motion_mm=4.0)
+    here, there = (prealign(case.problem, how, Context(device)) for device in (torch.device("cpu"), card))
+    assert here is not None and there is not None
+    x = case.body_points(200)
+    assert float((here.apply(x) - there.to("cpu").apply(x)).norm(dim=1).max()) < 0.1
+
+
 def test_the_global_start_finds_a_head_upside_down(far: phantoms.PhantomCase) -> None:
     over = Affine.about((0, 0, 0), np.diag([1.0, -1.0, -1.0]) @ turn(40), (10, 20, -15))
     head = grid((44, 52, 46), 5.0)

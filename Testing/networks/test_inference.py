@@ -59,6 +59,21 @@ def test_pieces_give_what_the_whole_gives(shape: tuple[int, ...]) -> None:
     assert torch.allclose(pieces.velocity, 2 * whole.displacement, atol=1e-5)
 
 
+def test_a_card_gives_the_same_whole_and_in_pieces(card: torch.device) -> None:
+    """In half precision on one of NVIDIA's; networks are given to it by who calls."""
+    network, shape = little(2, velocity=True), (100, 96)
+    here = predict(network, *images(*shape), None, multiple=4)
+    there = [image.to(card) for image in images(*shape)]
+    network.to(card)
+    for tile in (None, least_tile(REACH, 4)):
+        found = predict(network, *there, None, multiple=4, tile=tile, margin=REACH)
+        for a, b in ((here.displacement, found.displacement), (here.velocity, found.velocity)):
+            assert a is not None and b is not None and b.device == card and b.dtype == torch.float32
+            assert torch.allclose(a, b.cpu(), atol=2e-3 * float(a.abs().max()))
+        exact = torch.equal(here.displacement, found.displacement.cpu())
+        assert not (exact and card.type == "cuda"), "half precision would be faster"
+
+
 def test_without_their_margin_pieces_show() -> None:
     """So the test above can fail."""
     whole = predict(little(2), *images(96, 96), None, multiple=4)
