@@ -20,7 +20,8 @@
 PYTHON ?=
 TORCH ?= torch==2.13.0
 PIP_FLAGS ?=
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); [ "$$n" -gt 4 ] && echo 4 || echo "$$n")
+# one more than cores, for tests wait for processes of theirs a sixth of the time
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); [ "$$n" -gt 3 ] && echo 4 || echo $$((n + 1)))
 OUT ?= demo-output
 CASE ?=
 ARGS ?=

@@ -5,6 +5,7 @@
 A is the automatic pre-alignment. The network works on a grid of its own, upright and at the resolution of its card;
 its answer (network_answer.py) is where the instance optimisation of convex-adam (optim/convex_adam.py) starts, on a
 grid at the resolution of the scans, or what it adds to; one that is worse than none is left out (network_start.py).
+Before it, a search may look for what the network missed (network_search.py).
 Importing this loads no torch.
 """
 
@@ -23,8 +24,9 @@ from .memory import refinement_bytes
 from .network_answer import Answer, matched_points, network_answer, network_grid
 from .network_models import chosen_model, weights_provenance
 from .network_parameters import NetworkParameters, parameters_for
+from .network_search import search_settings, searched_around
 from .network_start import COARSE_WIDTHS, worth_starting_from
-from .refinement_parameters import SEARCH_GRID, numbers_of
+from .refinement_parameters import numbers_of
 
 if TYPE_CHECKING:
     from ..core.context import Context
@@ -159,7 +161,6 @@ def _refined(
     from ..optim.convex_adam import (
         WIDTHS,
         RefinementSettings,
-        Settings,
         landmark_term,
         mind_features,
         refine,
@@ -180,12 +181,14 @@ def _refined(
     features = mind_features(pair, settings, progress.tick)
     start = found.start(grid, settings.diffeomorphic)
     widths: Sequence[int] = COARSE_WIDTHS
-    if parameters.search_cells > 0 and found.empty:
+    if parameters.search_cells > 0:
         progress.update(0.1, "Searching large motion")
-        wide = Settings(
-            **vars(settings), search_grid=SEARCH_GRID, search_cells=parameters.search_cells, search_both_ways=True
-        )
-        start, widths = search(features, wide, labels, progress.tick), WIDTHS
+        if found.empty:
+            start = search(features, search_settings(settings, parameters.search_cells), labels, progress.tick)
+        else:
+            width = COARSE_WIDTHS[0] * settings.knots
+            start = searched_around(start, problem, grid, parameters, settings, width, progress.tick)
+        widths = WIDTHS
     if settings.coarse_iterations == 0:
         widths = ()
     spline, history = refine(
@@ -239,6 +242,8 @@ def _stored_as(warp: Transform, fixed: Grid, axes: AxisOrder) -> Transform:
 def network_memory(fixed: Grid, parameters: NetworkParameters, architecture: str, footprint: Footprint) -> int:
     """Bytes: the scans on the working grid of the chosen model, and then the network (by pieces where it may) or the
     refinement. Without a model, as if it worked on the fixed grid."""
+    from ..optim.working_pair import working_grid
+
     voxels = float(fixed.voxels)
     try:
         seen = float(network_grid(chosen_model(architecture, parameters.model), fixed).voxels)
@@ -247,4 +252,6 @@ def network_memory(fixed: Grid, parameters: NetworkParameters, architecture: str
     at_once = seen if footprint.margin is None else min(seen, float(_PIECE**fixed.dimension))
     network = footprint.bytes_per_voxel * at_once + 4 * 10 * seen + 4 * 2 * voxels
     refinement = refinement_bytes(fixed, parameters.spacing) + 4 * 3 * voxels if parameters.refine else 0.0
+    if parameters.search_cells > 0:  # another pair with its pooled features, and the answer
+        refinement += 4 * 9 * working_grid(fixed, parameters.spacing).voxels
     return int(max(network, refinement)) + 300_000_000

@@ -32,8 +32,7 @@ from .refinement_parameters import (
 
 #: with as many coarse steps on one width of the knots as methods which search have on two
 NETWORK_LUNG_CT = Preset(LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "coarse_iterations": 80})
-#: for networks whose answers are rough: a start where they are clearly better than none, or else a search takes their
-#: place
+#: for networks whose answers are rough: a search goes on from them, or takes their place
 SEARCHED_LUNG_CT = Preset(LUNG_CT.id, LUNG_CT.title, {**LUNG_CT.values, "search_cells": SEARCH_CELLS})
 #: for networks that are right nearly everywhere: at the edge of the lungs they miss by millimetres, in places, what
 #: gradients alone do not mend; less exact answers are better not kept
@@ -70,8 +69,8 @@ class NetworkParameters:
         Title("Search around the answer"),
         Unit("cells"),
         Help(
-            "How far the refinement looks around an answer it stays near, and around none where the answer was left "
-            "out, before it goes step by step: so many cells of six voxels to every side; 0: it does not."
+            "How far the refinement looks around the network's answer, and around none where that was left out, before "
+            "it goes step by step: so many cells of six voxels to every side; 0: it does not."
         ),
         Advanced(),
     ] = 0

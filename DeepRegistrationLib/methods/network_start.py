@@ -3,11 +3,9 @@ other anatomy may not be.
 
     D(u) = the objective of the instance optimisation (optim/instance.py) without its smoothness, at displacement u
 
-The answer is taken unless D(u) is clearly above D(0), which is the pre-alignment alone; where a search may take its
-place, only if D(u) is clearly below (on lungs, answers with a ratio of .65 to .72 lead to less error than the search
-does, those with .88 to .92 to more). Smoothness does not count, for the answer is right to bend where anatomy does, and
-where the refinement adds to it, it costs nothing there; nor would its weight, which a user may set, then decide between
-right and wrong. Importing this loads no torch.
+The answer is taken unless D(u) is clearly above D(0), which is the pre-alignment alone. Smoothness does not count, for
+the answer is right to bend where anatomy does, and where the refinement adds to it, it costs nothing there; nor would
+its weight, which a user may set, then decide between right and wrong. Importing this loads no torch.
 """
 
 from __future__ import annotations
@@ -29,8 +27,8 @@ if TYPE_CHECKING:
 COARSE_WIDTHS = (2,)
 #: voxels that are looked at: on a coarser grid where the refinement's has more, so that large scans take no longer
 _VOXELS = 500_000
-#: D(u) is clearly above D(0) from this ratio on, and clearly below it up to that one, ...
-_WORSE, _BETTER = 1.01, 0.8
+#: D(u) is clearly above D(0) from this ratio on, ...
+_WORSE = 1.01
 #: ... and u leads astray where it shows less than this share of what the pre-alignment shows
 _SHOWN = 0.5
 
@@ -62,12 +60,10 @@ def worth_starting_from(
         coarse_data_energy(pair, settings, a.start(grid, settings.diffeomorphic), knots, features, labels, landmarks)
         for a in (found, nothing)
     )
-    sees = shown >= _SHOWN * shown_before
-    if sees and unlike <= (_BETTER if parameters.search_cells > 0 else _WORSE) * before:
+    if shown >= _SHOWN * shown_before and unlike <= _WORSE * before:
         return found
-    how = "hardly better than" if sees and unlike <= _WORSE * before else "less well than"
     context.messages.append(
-        f"The network's answer matches these scans {how} no deformation, so the refinement began without it; "
+        "The network's answer matches these scans less well than no deformation, so the refinement began without it; "
         "the model may have been trained for other scans."
     )
     return nothing

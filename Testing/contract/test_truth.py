@@ -36,7 +36,7 @@ def _assert_found(
     case = truth_case(is_linear(spec), grids, contrast)
     errors = case.errors(solved(spec.id, grids, contrast).result.transform)
     before = case.errors(Affine.identity(case.problem.dimension))
-    limit = (1.0 if from_surfaces(spec) else slack) * allowed_tre(spec)  # labels have no contrast
+    limit = slack * allowed_tre(spec)
     assert before.mean() > 1.8 * limit, "the case must be worth solving"
     assert errors.mean() < limit
     assert np.percentile(errors, 95) < 2.5 * limit
@@ -73,6 +73,8 @@ def test_known_truth_is_found_in_two_dimensions(spec: MethodSpec) -> None:
 @pytest.mark.needs(Capability.THREE_D)
 @pytest.mark.needs(Capability.MULTIMODAL)
 def test_known_truth_is_found_across_contrasts(spec: MethodSpec) -> None:
+    if from_surfaces(spec):
+        pytest.skip("the method looks at no contrast")
     _assert_found(spec, "plain", ("T1", "T2"), slack=1.2)
 
 

@@ -21,7 +21,7 @@ on_card = pytest.mark.parametrize("card", ["cuda"], indirect=True)
 #: settings that make each recipe small
 SMALL: dict[str, dict[str, Any]] = {
     "displacement-embeddings": {
-        "spacing": 6.0, "size": 32, "wide_size": 32, "components": 16, "pairs": 4, "points": 60, "channels": 4,
+        "spacing": 6.0, "size": 32, "wide_size": 32, "components": 16, "pairs": 4, "points": 20, "channels": 2,
     },
     "lapirn": {"spacing": 6.0, "size": 16, "length": 16, "channels": 4},
     "mlvirnet": {
