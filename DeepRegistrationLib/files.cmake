@@ -135,6 +135,7 @@ set(DeepRegistrationLib_PYTHON_SCRIPTS
   DeepRegistrationLib/methods/network_inference.py
   DeepRegistrationLib/methods/network_models.py
   DeepRegistrationLib/methods/network_parameters.py
+  DeepRegistrationLib/methods/network_search.py
   DeepRegistrationLib/methods/network_start.py
   DeepRegistrationLib/methods/peak_memory.py
   DeepRegistrationLib/methods/pipeline.py

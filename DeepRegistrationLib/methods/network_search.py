@@ -57,6 +57,7 @@ def searched_around(
     u = SplineField.fitted(grid.shape, width, answer, problem.fixed.data.device)
     tick()
     moved = spline_transform(u, grid, grid, settings.diffeomorphic)
+    tick()
     total = moved if initial is None else compose(moved, initial)
     pair = prepare(problem, grid, total, chosen_window(parameters), tick)
     labels = shared_labels(problem, grid, total) if settings.segmentation_weight > 0 else None

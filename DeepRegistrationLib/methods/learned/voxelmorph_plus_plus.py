@@ -5,8 +5,9 @@
 The network looks at the whole region at once and finds motion of several centimetres in one pass, roughly. The model
 that comes with it knows the lungs of breathing chests in CT that were drawn: with a mask of the fixed lungs its
 keypoints lie there, and it is better. For other scans train or fine-tune one (`train voxelmorph-plus-plus`), from the
-images and from keypoints that a discrete search matches. After an affine alignment that left little its answer is no
-better than none, and left out; with the preset for lungs a discrete search then takes its place.
+images and from keypoints that a discrete search matches. With the preset for lungs a discrete search goes on from its
+answer; where that is worse than none, as may be after an affine alignment that left little, it is left out, and the
+search begins with nothing.
 
 Heinrich, Hansen: VoxelMorph++: going beyond the cranial vault with keypoint supervision and multi-channel instance
 optimisation, WBIR 2022, doi:10.1007/978-3-031-11203-4_10. Differs from the paper: see
