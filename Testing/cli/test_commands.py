@@ -45,6 +45,24 @@ def test_it_runs_as_a_module():
     assert done.returncode == 0 and done.stdout.startswith("DeepRegistration ")
 
 
+@pytest.mark.parametrize("said", [{}, {"OMP_WAIT_POLICY": "ACTIVE", "PYTORCH_ENABLE_MPS_FALLBACK": "0"}])
+def test_torch_is_told_how_to_wait_and_what_to_do_for_apples_cards(said: dict[str, str]) -> None:
+    """Before it is loaded, and unless the user said otherwise."""
+    wanted = {"OMP_WAIT_POLICY": "PASSIVE", "PYTORCH_ENABLE_MPS_FALLBACK": "1", **said}
+    code = (
+        "import os, runpy, sys\n"
+        "sys.argv = ['DeepRegistrationLib', '--version']\n"
+        "try: runpy.run_module('DeepRegistrationLib', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        f"print([os.environ.get(name) for name in {list(wanted)}], 'torch' in sys.modules)\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if name not in wanted}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, env={**clean, **said}
+    )
+    assert done.stdout.splitlines()[-1] == f"{list(wanted.values())} False", done.stderr
+
+
 def test_methods_and_describe_show_every_declaration(tiny_method, capsys):
     assert main(["methods"]) == 0
     listed = capsys.readouterr().out
