@@ -85,7 +85,8 @@ def network_answer(
     free = int(_SHARE * available_memory(context.device))
     tile = tile_that_fits(grid.shape, footprint, free, working.multiple)
     if tile is not None:
-        context.messages.append(f"Memory is short, so the network worked in overlapping pieces of {tile} voxels.")
+        edges = " x ".join(map(str, tile[::-1]))
+        context.messages.append(f"Memory is short, so the network worked in overlapping pieces of {edges} voxels.")
     progress = context.progress
     found = predict(
         network, *images, trust, multiple=working.multiple, tile=tile, margin=footprint.margin or 0,

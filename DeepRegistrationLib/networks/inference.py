@@ -36,7 +36,7 @@ def predict(
     region: torch.Tensor | None,
     *,
     multiple: int,
-    tile: int | None = None,
+    tile: Sequence[int] | None = None,
     margin: int = 0,
     report: Report = lambda done: None,
 ) -> Prediction:
@@ -48,7 +48,7 @@ def predict(
 
     fixed, moving, region  ([Z,] Y, X) as the network was trained with; edge values are held where they are padded
     multiple               the network gets so many voxels, or a whole number of times that, along each axis
-    tile                   edge of the pieces in voxels, a multiple of `multiple`; None: all at once
+    tile                   edges of the pieces in voxels by tensor axes, multiples of `multiple`; None: all at once
     margin                 voxels at the inner borders of a piece that do not count
     report                 called with 0..1 after every layer, and within what takes long besides; may raise Cancelled
     """
@@ -65,7 +65,7 @@ def predict(
         return found
 
     shape = values.shape[2:]
-    if tile is None or all(n <= tile for n in shape):
+    if tile is None or all(n <= edge for n, edge in zip(shape, tile, strict=True)):
         found = run(values, 0.0, 1.0)
     else:
         found = _tiled(run, values, tile, margin, multiple)
@@ -75,21 +75,35 @@ def predict(
     return Prediction(found.displacement.to(torch.float32)[crop], velocity, correspondences=matched)
 
 
-def tile_that_fits(shape: Sequence[int], footprint: Footprint, available: int, multiple: int) -> int | None:
-    """Edge in voxels of the largest pieces that `available` bytes can take; None: the scans as a whole.
+def tile_that_fits(
+    shape: Sequence[int], footprint: Footprint, available: int, multiple: int
+) -> tuple[int, ...] | None:
+    """Edges in voxels, by tensor axes, of pieces that `available` bytes can take and that overlap least altogether;
+    None: the scans as a whole.
 
     Raises DeviceMemoryError where no piece fits, or the network has to see the scans whole.
     """
     most = available / footprint.bytes_per_voxel
-    if math.prod(-(-n // multiple) * multiple for n in shape) <= most:
+    padded = [-(-n // multiple) * multiple for n in shape]
+    if math.prod(padded) <= most:
         return None
-    edge = int(most ** (1 / len(shape))) // multiple * multiple
-    if footprint.margin is None or edge < least_tile(footprint.margin, multiple):
-        raise DeviceMemoryError(
-            f"The network needs about {math.prod(shape) * footprint.bytes_per_voxel / 1024**3:.1f} GB for "
-            f"{' x '.join(map(str, shape[::-1]))} voxels; crop the scans or free memory."
-        )
-    return edge
+    if footprint.margin is not None:
+        counts = [_edges(n, footprint.margin, multiple) for n in padded]
+        fitting = [t for t in itertools.product(*counts) if math.prod(t) <= most]
+        if fitting:
+            return min(fitting, key=lambda t: math.prod(e * c[e] for e, c in zip(t, counts, strict=True)))
+    raise DeviceMemoryError(
+        f"The network needs about {math.prod(shape) * footprint.bytes_per_voxel / 1024**3:.1f} GB for "
+        f"{' x '.join(map(str, shape[::-1]))} voxels; crop the scans or free memory."
+    )
+
+
+def _edges(n: int, margin: int, multiple: int) -> dict[int, int]:
+    """Edges that pieces may have along an axis of n voxels, the smallest for each number of pieces; and that number."""
+    smallest = {}
+    for edge in [n, *range((n - 1) // multiple * multiple, least_tile(margin, multiple) - 1, -multiple)]:
+        smallest[len(_starts(n, edge, 2 * margin + BLEND, multiple))] = edge
+    return dict(sorted((edge, count) for count, edge in smallest.items()))
 
 
 def least_tile(margin: int, multiple: int) -> int:
@@ -100,20 +114,20 @@ def least_tile(margin: int, multiple: int) -> int:
 def _tiled(
     run: Callable[[torch.Tensor, float, float], Prediction],
     values: torch.Tensor,
-    tile: int,
+    tile: Sequence[int],
     margin: int,
     multiple: int,
 ) -> Prediction:
     """Put together from overlapping pieces of `values` (channels, 1, [Z,] Y, X)."""
     shape = values.shape[2:]
-    starts = [_starts(n, tile, 2 * margin + BLEND, multiple) for n in shape]
+    starts = [_starts(n, edge, 2 * margin + BLEND, multiple) for n, edge in zip(shape, tile, strict=True)]
     places = list(itertools.product(*starts))
     sums: list[torch.Tensor | None] = [None, None]
     total = torch.zeros(shape, device=values.device)
     most, owner = torch.zeros_like(total), torch.full(shape, -1, device=values.device)
     matched: list[tuple[Correspondences, int]] = []
     for number, place in enumerate(places):
-        cut = tuple(slice(s, min(s + tile, n)) for s, n in zip(place, shape, strict=True))
+        cut = tuple(slice(s, min(s + edge, n)) for s, edge, n in zip(place, tile, shape, strict=True))
         found = run(values[(slice(None), slice(None), *cut)], number / len(places), 1 / len(places))
         weight = _weight(cut, shape, margin, values.device)
         total[cut] += weight

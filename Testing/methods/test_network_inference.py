@@ -105,7 +105,7 @@ def test_memory_that_is_short_is_met_with_pieces(models: Models, monkeypatch: py
     parameters = SPEC.make_parameters(values=PLAIN)
     result = SPEC.run(shifted(), parameters, context)
     assert len(models.made[-1].seen) > 1
-    assert "pieces of 32 voxels" in " ".join(context.messages)
+    assert "pieces of 32 x 32 x 32 voxels" in " ".join(context.messages)
     assert torch.allclose(result.transform.apply(inner()) - inner(), TRUTH, atol=1e-4)
 
 

@@ -50,8 +50,8 @@ def test_pieces_give_what_the_whole_gives(shape: tuple[int, ...]) -> None:
     network = little(len(shape), velocity=True)
     region = (images(*shape)[0] > 0.3).float()
     whole = predict(network, *images(*shape), region, multiple=4)
-    tile = least_tile(REACH, 4)
-    assert tile < min(shape)
+    tile = (least_tile(REACH, 4),) * len(shape)
+    assert tile < shape
     pieces = predict(network, *images(*shape), region, multiple=4, tile=tile, margin=REACH)
     assert whole.displacement.shape == (1, len(shape), *shape)
     assert torch.allclose(pieces.displacement, whole.displacement, atol=1e-5)
@@ -65,7 +65,7 @@ def test_a_card_gives_the_same_whole_and_in_pieces(card: torch.device) -> None:
     here = predict(network, *images(*shape), None, multiple=4)
     there = [image.to(card) for image in images(*shape)]
     network.to(card)
-    for tile in (None, least_tile(REACH, 4)):
+    for tile in (None, (least_tile(REACH, 4),) * 2, (100, least_tile(REACH, 4))):
         found = predict(network, *there, None, multiple=4, tile=tile, margin=REACH)
         for a, b in ((here.displacement, found.displacement), (here.velocity, found.velocity)):
             assert a is not None and b is not None and b.device == card and b.dtype == torch.float32
@@ -77,7 +77,7 @@ def test_a_card_gives_the_same_whole_and_in_pieces(card: torch.device) -> None:
 def test_without_their_margin_pieces_show() -> None:
     """So the test above can fail."""
     whole = predict(little(2), *images(96, 96), None, multiple=4)
-    pieces = predict(little(2), *images(96, 96), None, multiple=4, tile=least_tile(0, 4), margin=0)
+    pieces = predict(little(2), *images(96, 96), None, multiple=4, tile=(least_tile(0, 4),) * 2, margin=0)
     assert float((pieces.displacement - whole.displacement).abs().max()) > 1e-3
 
 
@@ -89,7 +89,7 @@ def test_where_pieces_differ_one_gives_way_to_the_next_smoothly() -> None:
             return Prediction(fixed.mean() + torch.zeros(1, 2, *fixed.shape[2:]))
 
     fixed = torch.arange(128.0).expand(128, 128)
-    field = predict(Own(), fixed, fixed, None, multiple=8, tile=48, margin=4).displacement[0, 0, 60]
+    field = predict(Own(), fixed, fixed, None, multiple=8, tile=(48,) * 2, margin=4).displacement[0, 0, 60]
     assert float(field.max() - field.min()) > 50
     assert float(field.diff().abs().max()) < 3.5 * 28 / BLEND
 
@@ -137,7 +137,7 @@ def test_matched_points_keep_their_places_and_none_lies_in_the_padding() -> None
 def test_matched_points_of_pieces_come_together_each_once(shape: tuple[int, ...]) -> None:
     fixed, moving = images(*shape)
     (whole,) = predict(Marks(), fixed, moving, None, multiple=4).correspondences
-    tile = least_tile(REACH, 4)
+    tile = (least_tile(REACH, 4),) * len(shape)
     (pieces,) = predict(Marks(), fixed, moving, None, multiple=4, tile=tile, margin=REACH).correspondences
     assert rows(pieces.fixed) == rows(whole.fixed) and len(pieces.fixed) == len(whole.fixed)
     assert torch.equal(pieces.moving - pieces.fixed, whole.moving - whole.fixed)
@@ -145,13 +145,14 @@ def test_matched_points_of_pieces_come_together_each_once(shape: tuple[int, ...]
 
 def test_a_dense_network_matches_no_points() -> None:
     assert predict(little(2), *images(32, 32), None, multiple=4).correspondences == []
-    in_pieces = predict(little(2), *images(64, 96), None, multiple=4, tile=least_tile(REACH, 4), margin=REACH)
+    in_pieces = predict(little(2), *images(64, 96), None, multiple=4, tile=(least_tile(REACH, 4),) * 2, margin=REACH)
     assert list(in_pieces.correspondences) == []
 
 
 def test_progress_goes_forward_and_a_cancel_is_heard_in_the_middle() -> None:
     told: list[float] = []
-    predict(little(2), *images(64, 96), None, multiple=4, tile=least_tile(REACH, 4), margin=REACH, report=told.append)
+    tile = (least_tile(REACH, 4),) * 2
+    predict(little(2), *images(64, 96), None, multiple=4, tile=tile, margin=REACH, report=told.append)
     assert told == sorted(told) and told[-1] == pytest.approx(1.0) and len(told) > 10
 
     def stop(done: float) -> None:
@@ -164,10 +165,28 @@ def test_progress_goes_forward_and_a_cancel_is_heard_in_the_middle() -> None:
     assert not any(m._forward_hooks for m in network.modules()), "nothing may be left hooked"
 
 
+@pytest.mark.parametrize(("gigabytes", "pieces", "times"), [(6.5, 2, 1.4), (4.0, 6, 2.6)])
+def test_pieces_overlap_no_more_than_they_must(gigabytes: float, pieces: int, times: float) -> None:
+    """The pieces that a network for 160 x 192 x 160 voxels looks at, in place of the 8.8 GB of the whole."""
+    seen: list[int] = []
+
+    class Counting(nn.Module):
+        def forward(self, fixed: torch.Tensor, moving: torch.Tensor, region: object = None) -> Prediction:
+            seen.append(fixed.numel())
+            return Prediction(torch.zeros(1, 3, *fixed.shape[2:]))
+
+    shape, footprint = (160, 192, 160), Footprint(1800, 28)
+    tile = tile_that_fits(shape, footprint, int(gigabytes * 1e9), 2)
+    predict(Counting(), torch.zeros(shape), torch.zeros(shape), None, multiple=2, tile=tile, margin=28)
+    assert max(seen) * 1800 <= gigabytes * 1e9
+    assert len(seen) == pieces and sum(seen) < times * 160 * 192 * 160
+
+
 def test_pieces_are_as_large_as_memory_allows() -> None:
     footprint = Footprint(bytes_per_voxel=100, margin=8)
     assert tile_that_fits((64, 64, 64), footprint, 100 * 64**3, 16) is None
-    assert tile_that_fits((64, 64, 60), footprint, 100 * 64**3 - 1, 16) == 48, "the padding counts"
+    assert tile_that_fits((64, 64, 60), footprint, 100 * 64**3 - 1, 16) == (48, 64, 64), "the padding counts"
+    assert tile_that_fits((64, 64, 20), footprint, 100 * 48 * 48 * 32, 16) == (48, 48, 32), "thin scans stay whole"
     with pytest.raises(DeviceMemoryError, match="64 x 64 x 64"):
         tile_that_fits((64, 64, 64), footprint, 100 * 40**3, 16)
     with pytest.raises(DeviceMemoryError):
