@@ -6,11 +6,11 @@ chests drawn by Testing/phantoms, whose diaphragm moves by up to 25 mm. All meth
 fixed lungs, the same pre-alignment, the preset for lungs and the same stiffness. What the networks say by themselves,
 and the other networks, stand beside.
 
-It holds: .112 mm and .652 mm for displacement-embeddings, .113 mm and .650 mm for voxelmorph-plus-plus, .113 mm and
-.661 mm for convex-adam. In the real chest and in one of the drawn ones the answer of voxelmorph-plus-plus is left out,
-so that it ends where convex-adam does.
+It holds: .112 mm and .632 mm for displacement-embeddings, .113 mm and .636 mm for voxelmorph-plus-plus, .113 mm and
+.642 mm for convex-adam. In the real chest the answer of voxelmorph-plus-plus is left out, so that it ends where
+convex-adam does.
 
-    python Testing/claims/lungs.py        exits with 1 where the claim fails; about a quarter of an hour
+    python Testing/claims/lungs.py        exits with 1 where the claim fails; about twenty minutes
 """
 
 from __future__ import annotations
