@@ -5,10 +5,10 @@ The cases: real lungs, a drawn chest and a real head and neck (lung_ct_synthetic
 the checkout), aligned affinely; each network gets those it knows. Without a card one is pretended (Testing/cards),
 which rounds as autocast has it.
 
-It holds: by no more than .001 mm on average for displacement-embeddings, lapirn, mlvirnet and regnet, and .04 and
-.06 mm for voxelmorph-plus-plus, whose answers are off by 4.0 and 2.8 mm there.
+It holds: by .001 mm on average for displacement-embeddings, lapirn, mlvirnet and regnet, and .03 to .04 mm for
+voxelmorph-plus-plus, whose answers are off by 4.0 and 2.8 mm there.
 
-    python Testing/claims/half_precision.py        exits with 1 where the claim fails; about three minutes
+    python Testing/claims/half_precision.py        exits with 1 where the claim fails; about two minutes
 """
 
 from __future__ import annotations
