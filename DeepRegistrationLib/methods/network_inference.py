@@ -252,6 +252,6 @@ def network_memory(fixed: Grid, parameters: NetworkParameters, architecture: str
     at_once = seen if footprint.margin is None else min(seen, float(_PIECE**fixed.dimension))
     network = footprint.bytes_per_voxel * at_once + 4 * 10 * seen + 4 * 2 * voxels
     refinement = refinement_bytes(fixed, parameters.spacing) + 4 * 3 * voxels if parameters.refine else 0.0
-    if parameters.search_cells > 0:  # another pair with its pooled features, and the answer
+    if parameters.refine and parameters.search_cells > 0:  # another pair with its pooled features, and the answer
         refinement += 4 * 9 * working_grid(fixed, parameters.spacing).voxels
     return int(max(network, refinement)) + 300_000_000

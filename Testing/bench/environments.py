@@ -22,7 +22,8 @@ def names() -> list[str]:
 
 def pins(name: str) -> list[str]:
     """The requirement lines of a peer, in the order they are installed."""
-    lines = (line.split("#")[0].strip() for line in (REQUIREMENTS / f"{name}.txt").read_text().splitlines())
+    text = (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")
+    lines = (line.split("#")[0].strip() for line in text.splitlines())
     return [line for line in lines if line]
 
 
@@ -35,7 +36,7 @@ def python_of(name: str, folder: Path) -> Path:
     stamp = home / "installed.txt"
     wanted = "\n".join(pins(name)) + "\n"
     interpreter = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if stamp.exists() and stamp.read_text() == wanted:
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return interpreter
     print(f"making the environment of {name} in {home} (once, a few minutes)", flush=True)
     shutil.rmtree(home, ignore_errors=True)

@@ -57,7 +57,7 @@ def resident_bytes() -> int:
 def _status_bytes(name: str) -> int:
     """A line of the kernel's account of this process; 0 where there is none."""
     status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
 
 

@@ -138,7 +138,7 @@ def records_of(tool: Tool, python: Path | str, job: Job, args: argparse.Namespac
     if not tool.ours:
         key = fingerprint(tool, dict(job.files), job.threads)
         if args.reuse_peers and kept.exists():
-            old = json.loads(kept.read_text())
+            old = json.loads(kept.read_text(encoding="utf-8"))
             if old["key"] == key and all("error" not in r for r in old["runs"]):
                 return [judged(r, job) for r in old["runs"]]
     runs = [run_once(tool, python, job, args.timeout) for _ in range(args.repeats)]

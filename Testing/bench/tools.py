@@ -37,7 +37,7 @@ class Tool:
     environment: str | None = None
     takes: Callable[[Case], bool] = field(default=lambda case: True)
     read: Callable[[Path], dict[str, Any]] = field(
-        default=lambda out: json.loads((out / "record.json").read_text())
+        default=lambda out: json.loads((out / "record.json").read_text(encoding="utf-8"))
     )
 
     @property
@@ -78,7 +78,7 @@ def _ours_command_line(job: Job) -> list[str]:
 
 def _read_command_line(out: Path) -> dict[str, Any]:
     """Cost as the command line itself states it; it gives no CPU time."""
-    provenance = json.loads((out / "provenance.json").read_text())
+    provenance = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
     name = "transform.nrrd" if (out / "transform.nrrd").exists() else "transform.tfm"
     return {
         "wall_s": provenance["seconds"],

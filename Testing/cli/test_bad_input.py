@@ -242,7 +242,7 @@ def test_the_output_folder_is_a_file(tmp_path, image_files, capfd):
     place = tmp_path / "out"
     place.write_text("here first")
     refused_output(image_files, place, capfd, str(place), "is a file")
-    assert place.read_text() == "here first"
+    assert place.read_text(encoding="utf-8") == "here first"
     refused_output(image_files, place / "below", capfd, str(place / "below"))
 
 

@@ -88,7 +88,7 @@ def test_register_tells_what_it_did(command, tmp_path, capsys):
     said = capsys.readouterr()
     assert "moving.nii.gz onto fixed.nii.gz with tiny" in said.out and str(out) in said.out
     assert said.err == ""  # no bar without a terminal
-    made = json.loads((out / "provenance.json").read_text())
+    made = json.loads((out / "provenance.json").read_text(encoding="utf-8"))
     assert made["parameters"]["shift"] == 1.0 and made["parameters"]["seconds"] == 0.1 and made["seed"] == 4
 
 
@@ -98,7 +98,7 @@ def test_register_as_json_is_one_line(command, tmp_path, capsys):
     told = json.loads(text)
     assert told["ok"] and told["files"]["transform"] == "transform.tfm"
     assert (Path(told["folder"]) / told["files"]["moved"]).is_file()
-    assert told["metrics"] == json.loads((tmp_path / "out/metrics.json").read_text())
+    assert told["metrics"] == json.loads((tmp_path / "out/metrics.json").read_text(encoding="utf-8"))
 
 
 def test_apply_gives_what_register_wrote(command, image_files, tmp_path, capsys):
@@ -146,7 +146,7 @@ def test_evaluate_a_folder_and_files(command, image_files, tmp_path, capsys):
     main([*command, str(out)])
     capsys.readouterr()
     assert main(["evaluate", str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == json.loads((out / "metrics.json").read_text())
+    assert json.loads(capsys.readouterr().out) == json.loads((out / "metrics.json").read_text(encoding="utf-8"))
 
     for side, x in (("fixed", 10), ("moving", 12)):
         (tmp_path / f"{side}.txt").write_text(f"{x} 20 12\n{x} 22 12\n")
@@ -169,7 +169,7 @@ def test_evaluate_leaves_a_folder_that_can_be_reported(command, image_files, tmp
     words = ["evaluate", "--transform", str(out / "transform.tfm"), "--inverse", str(out / "inverse.tfm"), *files]
     assert main([*words, "--out", str(seen), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told == json.loads((seen / "metrics.json").read_text())
+    assert told == json.loads((seen / "metrics.json").read_text(encoding="utf-8"))
     there = {path.name for path in seen.iterdir()}
     maps = ("jacobian", "log-jacobian", "displacement", "inverse-consistency", "moved")
     assert there == {f"{name}.nii.gz" for name in maps} | {"metrics.json", "provenance.json"}
@@ -179,9 +179,9 @@ def test_evaluate_leaves_a_folder_that_can_be_reported(command, image_files, tmp
 
     assert main(["evaluate", str(out), "--out", str(tmp_path / "again")]) == 0
     assert f"Written to {tmp_path / 'again'}" in capsys.readouterr().out
-    again = json.loads((tmp_path / "again/metrics.json").read_text())
+    again = json.loads((tmp_path / "again/metrics.json").read_text(encoding="utf-8"))
     assert again == told
-    assert json.loads((tmp_path / "again/provenance.json").read_text())["method"] == "tiny"
+    assert json.loads((tmp_path / "again/provenance.json").read_text(encoding="utf-8"))["method"] == "tiny"
     assert main(["evaluate", str(seen), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["deformation"] == told["deformation"]
     assert main([*words, "--moving=no.nii", "--out", str(tmp_path / "none")]) == 2

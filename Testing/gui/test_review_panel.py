@@ -303,12 +303,12 @@ def test_report_with_the_views(review: Review, aligned: Any, scene: Any, tmp_pat
     review.ui.writeReportButton.click()
     assert not review.ui.writeReportButton.enabled
     review.host.wait_until(lambda: not review.panel.report.running, PATIENCE)
-    page = (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
     headings = ["As on the screen", "in squares", "Fixed minus moved", "Jacobian determinant", "Displacement"]
     assert [heading for heading in headings if heading not in page] == [] and "liver" in page
     pictures = re.findall(r"data:image/png;base64,([^\"]+)", page)
     assert len(pictures) == 3 * 6 and any(len(set(pictures[k::3])) == 6 for k in range(3))
-    assert json.loads((tmp_path / "report.json").read_text())["metrics"]["segments"]["liver"]["label"]
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["metrics"]["segments"]["liver"]["label"]
     assert (tmp_path / "report.csv").stat().st_size > 100
     assert "report.html" in review.ui.reportLabel.text and review.ui.writeReportButton.enabled
     assert _state(scene) == before and review.ui.mapBox.currentText.startswith("Logarithm")

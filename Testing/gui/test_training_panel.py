@@ -165,7 +165,7 @@ def test_training_from_begin_to_model(training: Training, patients: list[Any], s
     ui.saveButton.click()
     training.wait()
     assert "Our livers" in ui.messageLabel.text, ui.messageLabel.text
-    card = json.loads((home / "Models" / "our-livers" / "card.json").read_text())
+    card = json.loads((home / "Models" / "our-livers" / "card.json").read_text(encoding="utf-8"))
     assert (card["id"], card["title"], card["settings"]["segments"]) == ("our-livers", "Our livers", ["liver"])
     assert card["training"]["steps"] == 40 and "Smith" not in json.dumps(card)
     assert training.host.popups.opened == []
@@ -211,7 +211,7 @@ def test_saved_model_is_a_method_and_a_start(
     assert ui.messageLabel.text.startswith("Finished"), ui.messageLabel.text
     ui.saveButton.click()
     training.wait()
-    cards = [json.loads(p.read_text()) for p in (home / "Models").glob("*/card.json")]
+    cards = [json.loads(p.read_text(encoding="utf-8")) for p in (home / "Models").glob("*/card.json")]
     tuned = next(c for c in cards if c["id"] == "our-own-fine-tuned")
     assert tuned["training"]["start"]["id"] == "our-own" and tuned["settings"]["network"]["channels"] == 3
     ui.idEdit.setText("our-own")

@@ -93,7 +93,7 @@ def test_the_installed_library_is_found_beside_the_modules(installed: Path, tmp_
 
 
 def test_every_module_has_its_test_inside_slicer(built: Path) -> None:
-    tests = "".join(path.read_text() for path in built.rglob("CTestTestfile.cmake"))
+    tests = "".join(path.read_text(encoding="utf-8") for path in built.rglob("CTestTestfile.cmake"))
     missing = [relative(path) for path in MODULES.glob("*.py") if f"py_{path.stem}" not in tests]
     assert not missing, f"add to MODULE_NAMES in DeepRegistration/CMakeLists.txt: {missing}"
     assert "py_ImportInSlicer" in tests

@@ -30,7 +30,7 @@ def card(**changes: Any) -> dict[str, Any]:
 
 def rewrite(folder: Path, **changes: Any) -> None:
     file = folder / "card.json"
-    said = {k: v for k, v in {**json.loads(file.read_text()), **changes}.items() if v is not None}
+    said = {k: v for k, v in {**json.loads(file.read_text(encoding="utf-8")), **changes}.items() if v is not None}
     file.write_text(json.dumps(said))
 
 

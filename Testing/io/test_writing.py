@@ -59,7 +59,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(name, write, tmp_path, m
 
     monkeypatch.setattr(paths.os, "fsync", fail)
     refused(write, tmp_path / name, "disk is full")
-    assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_text() == "old"
+    assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_text(encoding="utf-8") == "old"
 
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "compressed.nrrd"])

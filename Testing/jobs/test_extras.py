@@ -83,7 +83,7 @@ def test_every_kind_is_written_under_its_name(result, tmp_path, compressed):
         "alternative.3": "alternative-3.nrrd",
     }
     assert {path.name for path in tmp_path.iterdir()} == set(files.values())
-    made = json.loads((tmp_path / "provenance.json").read_text())
+    made = json.loads((tmp_path / "provenance.json").read_text(encoding="utf-8"))
     assert made["files"] == {name: file for name, file in files.items() if name != "provenance"}
     assert made["tables"] == {"distance between anatomies": 12.5}
     assert made["alternatives"][1] == {"title": "upside down", "scores": {"similarity": 0.5}}

@@ -137,7 +137,7 @@ def test_what_a_killed_process_left_is_removed_and_a_living_one_is_left_alone(re
 
 def test_provenance_is_json_and_says_what_was_used(result, tmp_path):
     write_outputs(result, None, tmp_path, inputs={"fixed": "f.nrrd"})
-    made = json.loads((tmp_path / "provenance.json").read_text())
+    made = json.loads((tmp_path / "provenance.json").read_text(encoding="utf-8"))
     assert made["parameters"] == {"a": 1, "b": None}  # JSON knows no infinity
     assert made["segment_names"] == {"7": "ball"} and made["tables"] == {"anatomical distance": 0.5}
     assert made["inputs"]["fixed"].endswith("f.nrrd") and made["fixed_grid"]["size"] == [24, 20, 12]
@@ -231,10 +231,10 @@ def test_a_result_in_memory_is_written_and_reported(result, tmp_path):
     pages = dr.report(result, tmp_path / "out")
     assert {path.name for path in pages} == {"report.html", "report.csv", "report.json"}
     assert all(path.parent == tmp_path / "out" for path in pages)
-    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    told = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     dice = dr.evaluate(result).to_dict()["segments"]["ball"]["dice_after"]
     assert told["metrics"]["segments"]["ball"]["dice_after"] == pytest.approx(dice)
-    html = (tmp_path / "out" / "report.html").read_text()
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," in html and "ball" in html  # the scans are there to be drawn
 
     elsewhere = dr.report(str(tmp_path / "out"), out=tmp_path / "pages")

@@ -136,7 +136,7 @@ def test_cancel_reaches_processes_started_by_the_worker(tmp_path):
 def _runs(pid):
     """False also for a process that has ended but that nobody has waited for."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
     except OSError:
         return False if Path("/proc/self").exists() else is_alive(pid)
     return state not in "ZX"
@@ -197,7 +197,7 @@ def test_an_error_of_the_program_keeps_its_traceback_in_the_log(submit):
     while "Traceback" not in job.log_text() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert "Traceback" in job.log_text()
-    assert "Traceback" in job.folder.log.read_text()
+    assert "Traceback" in job.folder.log.read_text(encoding="utf-8")
 
 
 def test_a_process_that_cannot_load_is_a_sentence(tmp_path):

@@ -91,7 +91,7 @@ def test_console_command_line_and_worker_agree(method, heads, tmp_path, runner):
     field = console.transform.displacement(console.grid)
     for path in (by_command.file("transform"), by_worker["transform"]):
         assert torch.allclose(io.read_transform(path).displacement(console.grid), field, atol=1e-5)
-    assert json.loads(Path(by_worker["metrics"]).read_text()) == by_command.metrics
+    assert json.loads(Path(by_worker["metrics"]).read_text(encoding="utf-8")) == by_command.metrics
 
 
 # ---------------------------------------------------------------------- the console inside Slicer

@@ -163,7 +163,7 @@ def test_landmarks_in_the_world(scene: Any, make_volume: Any, tmp_path: Path) ->
     points.AddControlPoint([-4.0, 0.5, 9.0], "second")
     points.SetAndObserveTransformNodeID(linear_parent(scene, TURN).GetID())
     exported = export_inputs(InputNodes(fixed, moving, fixed_landmarks=points), tmp_path)
-    markup = json.loads((tmp_path / exported.files["fixed_landmarks"]).read_text())["markups"][0]
+    markup = json.loads((tmp_path / exported.files["fixed_landmarks"]).read_text(encoding="utf-8"))["markups"][0]
     assert markup["coordinateSystem"] == "LPS"
     assert [p["label"] for p in markup["controlPoints"]] == ["first", "second"]
     expected = (TURN @ np.array([1.0, 2.0, 3.0, 1.0]))[:3] * (-1, -1, 1)

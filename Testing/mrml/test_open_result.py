@@ -98,7 +98,7 @@ def ids(scene: Any) -> list[str]:
 def test_opens_everything_as_it_was_written(scene: Any, written: Path) -> None:
     nodes = open_result_folder(written)
     given = review_nodes_of(nodes.transform)
-    named = json.loads((written / "provenance.json").read_text())["segment_names"]
+    named = json.loads((written / "provenance.json").read_text(encoding="utf-8"))["segment_names"]
     for side, node in (("fixed", given.fixed), ("moving", given.moving)):
         file = sitk.ReadImage(str(written.parent / "inputs" / f"{side}.nii.gz"))
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), sitk.GetArrayFromImage(file))
@@ -168,7 +168,7 @@ def test_a_damaged_file_leaves_the_scene(scene: Any, written: Path, name: str) -
 
 
 def test_a_result_of_images_in_memory_says_so(scene: Any, written: Path) -> None:
-    provenance = json.loads((written / "provenance.json").read_text())
+    provenance = json.loads((written / "provenance.json").read_text(encoding="utf-8"))
     provenance["inputs"] = {}
     (written / "provenance.json").write_text(json.dumps(provenance))
     with pytest.raises(InputError, match="does not say which file its fixed image was"):

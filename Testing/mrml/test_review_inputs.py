@@ -109,7 +109,7 @@ def test_the_files_are_those_of_an_alignment(scene: Any, nodes: ReviewNodes, tmp
     assert {k: v for k, v in mine.files.items() if k != "transform"} == theirs.files
     for name, file in theirs.files.items():
         if name.endswith("landmarks"):
-            assert (ways[0] / file).read_text() == (ways[1] / file).read_text()
+            assert (ways[0] / file).read_text(encoding="utf-8") == (ways[1] / file).read_text(encoding="utf-8")
         elif parent in ("shear", "bending") and name == "moving_segmentation":
             # there the alignment's export goes through the grid of the node as well
             a, b = (sitk.GetArrayFromImage(sitk.ReadImage(str(way / file))) for way in ways)
@@ -175,13 +175,13 @@ def test_segments_known_by_their_surfaces_only(
 def test_problem_says_what_is_to_be_done(scene: Any, nodes: ReviewNodes, tmp_path: Path) -> None:
     ensemble = {"method": "convex-adam", "preset": None, "values": {}, "members": 3, "seed": 1}
     exported = export(nodes, tmp_path, maps=("jacobian",), ensemble=ensemble, device="cpu", threads=2)
-    problem = json.loads((tmp_path / "problem.json").read_text())
+    problem = json.loads((tmp_path / "problem.json").read_text(encoding="utf-8"))
     assert problem["task"] == "review" and problem["inputs"] == dict(exported.files)
     assert problem["maps"] == ["jacobian"] and problem["ensemble"] == ensemble
     assert (problem["device"], problem["threads"], problem["provenance"]) == ("cpu", 2, {})
     assert all((tmp_path / file).is_file() for file in problem["inputs"].values())
     export(nodes, tmp_path)
-    assert json.loads((tmp_path / "problem.json").read_text())["maps"] is None
+    assert json.loads((tmp_path / "problem.json").read_text(encoding="utf-8"))["maps"] is None
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_a_result_fills_in_everything_and_moving_lies_where_it_was(
     # the field as it was: no resampling, no rounding
     same_image(tmp_path / "transform.nrrd", alignment / "transform.nrrd")
     assert exported.files["uncertainty"] == "uncertainty.nrrd"
-    problem = json.loads((tmp_path / "problem.json").read_text())
+    problem = json.loads((tmp_path / "problem.json").read_text(encoding="utf-8"))
     assert problem["provenance"]["method"] == "test-method"
     assert problem["provenance"]["parameters"] == {"strength": 2}
 

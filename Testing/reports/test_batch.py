@@ -199,8 +199,8 @@ def test_csv_and_json(batch):
     root, _ = batch
     cases = collect(root)
     _, table, content = write_batch(root / "new", cases)
-    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
     assert [row["name"] for row in rows] == [case.name for case in cases]
     assert float(rows[3]["dice_after"]) == cases[3].dice_after
-    read = json.loads(content.read_text())["cases"]
+    read = json.loads(content.read_text(encoding="utf-8"))["cases"]
     assert read[3]["tre_after"] == cases[3].tre_after and read[0]["path"] == str(cases[0].path)

@@ -26,7 +26,7 @@ def test_a_result_gets_its_page(tmp_path, capsys):
     assert main(["report", str(folder)]) == 0
     assert names(folder) >= FILES and not names(folder) & TABLE
     assert "report.html" in capsys.readouterr().out
-    assert len(Page((folder / "report.html").read_text()).pictures()) == 21
+    assert len(Page((folder / "report.html").read_text(encoding="utf-8")).pictures()) == 21
 
 
 def test_it_can_be_written_elsewhere_and_said_as_json(tmp_path, capsys):
@@ -45,7 +45,7 @@ def test_a_folder_of_results_gets_a_table(tmp_path, capsys):
     capsys.readouterr()
     assert main(["report", str(tmp_path / "all"), "--each", "--json", "--out", str(tmp_path / "there")]) == 0
     assert {Path(file).name for file in json.loads(capsys.readouterr().out)["files"]} == TABLE
-    links = Page((tmp_path / "there" / "index.html").read_text()).references()
+    links = Page((tmp_path / "there" / "index.html").read_text(encoding="utf-8")).references()
     assert links == ["../all/a/report.html", "../all/b/report.html"]
     assert all((tmp_path / "there" / link).is_file() for link in links)
 
@@ -56,7 +56,7 @@ def test_a_damaged_result_does_not_stop_the_others(tmp_path, capsys):
     (tmp_path / "a" / "metrics.json").write_text("{")
     assert main(["report", str(tmp_path), "--each"]) == 0
     assert "No report of a: " in capsys.readouterr().err
-    assert names(tmp_path / "b") >= FILES and "cannot be read" in (tmp_path / "index.html").read_text()
+    assert names(tmp_path / "b") >= FILES and "cannot be read" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["empty", "gone"])

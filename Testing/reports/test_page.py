@@ -42,7 +42,7 @@ def test_three_files_and_nothing_from_elsewhere(tmp_path):
     assert "http" not in source and "url(" not in re.sub(r"url\(#[\w-]+\)", "", source) and "@import" not in source
     assert not page.all("link") and not page.all("script") and not page.all("iframe")
     assert len(page.pictures()) == 21
-    content = json.loads(paths[2].read_text())
+    content = json.loads(paths[2].read_text(encoding="utf-8"))
     assert content["metrics"] == METRICS and content["provenance"]["seed"] == 7
     assert source.count("<h1>") == 1 and len(source) < 4_000_000
 
@@ -118,7 +118,8 @@ def test_a_note_that_is_a_warning_stands_there_once(tmp_path):
 )
 def test_what_was_not_measured_is_said(metrics, words, tmp_path):
     page = page_of(metrics, tmp_path=tmp_path)
-    (said,) = [text for text in json.loads((tmp_path / "report.json").read_text())["not_measured"] if words in text]
+    told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    (said,) = [text for text in told["not_measured"] if words in text]
     assert said in page.text
 
 
@@ -126,7 +127,7 @@ def test_what_was_measured_is_not_said_to_be_missing(tmp_path):
     inverse = {"points": 10, "mean_mm": 0.1, "p95_mm": 0.25, "max_mm": 1.0}
     maps = {"uncertainty": {"mean": 0.5, "p50": 0.5, "p95": 1, "p99": 1, "min": 0, "max": 2}}
     page = page_of({**METRICS, "inverse_consistency": inverse, "maps": maps}, tmp_path=tmp_path)
-    assert json.loads((tmp_path / "report.json").read_text())["not_measured"] == []
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["not_measured"] == []
     assert "Not measured" not in page.text
     assert page.tables["Values of every map"][1][0] == "Uncertainty (mm)"
 
@@ -190,5 +191,5 @@ def test_it_can_be_written_elsewhere(tmp_path):
 
 def test_a_result_that_was_not_measured_still_has_a_page(tmp_path):
     html, csv, _ = write_report(ResultFolder(write_result(tmp_path, metrics=None)))
-    assert "not measured" in Page(html.read_text()).text
-    assert csv.read_text().splitlines() == ["group,item,measure,value"]
+    assert "not measured" in Page(html.read_text(encoding="utf-8")).text
+    assert csv.read_text(encoding="utf-8").splitlines() == ["group,item,measure,value"]

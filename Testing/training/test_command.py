@@ -58,11 +58,11 @@ def test_the_command_of_the_card_trains_the_same(
 ) -> None:
     assert main([*QUICK, str(tmp_path / "run"), "--set", "channels=3", "--seed", "4", "--half", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    card = json.loads((Path(told["folder"]) / "card.json").read_text())
+    card = json.loads((Path(told["folder"]) / "card.json").read_text(encoding="utf-8"))
     words = card["training"]["command"].split()
     assert words[:3] == ["python", "-m", "DeepRegistrationLib"]
     assert main([str(tmp_path / "again") if w == "OUT" else w for w in words[3:]]) == 0
-    again = json.loads((tmp_path / "again" / "model" / "card.json").read_text())
+    again = json.loads((tmp_path / "again" / "model" / "card.json").read_text(encoding="utf-8"))
     assert again["sha256"] == card["sha256"] and again["results"] == card["results"] == told["results"]
 
 
@@ -139,7 +139,7 @@ def test_ctrl_c_saves_and_resume_goes_on(blobs, capsys: pytest.CaptureFixture[st
     thread.join()
     assert signal.getsignal(signal.SIGINT) is before
     assert "goes on from there when resumed" in capsys.readouterr().err
-    done = json.loads((tmp_path / "summary.json").read_text())["step"]
+    done = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["step"]
     assert main([*long, "100000", "--save", "--model", str(tmp_path / "so far")]) == 0
     assert main([*long, str(done + 3), "--resume"]) == 0
     assert f"after {done} of {done + 3}" in capsys.readouterr().out

@@ -96,7 +96,7 @@ def test_torchrun_is_stopped_with_a_checkpoint(tmp_path: Path) -> None:
         time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    summary = json.loads((tmp_path / "summary.json").read_text())
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert 3 < summary["step"] < 100000 and (tmp_path / "checkpoint.safetensors").exists()
 
 

@@ -119,9 +119,9 @@ def test_a_log_is_rewound(tmp_path: Path) -> None:
     log = RunLog(tmp_path)
     for event in (validated(0), loss(1), loss(2), validated(2), loss(3)):
         log.add(event)
-    lines = (tmp_path / LOSSES).read_text().splitlines()
+    lines = (tmp_path / LOSSES).read_text(encoding="utf-8").splitlines()
     log.rewind(2, 0)
-    assert (tmp_path / LOSSES).read_text().splitlines() == lines[:3]
+    assert (tmp_path / LOSSES).read_text(encoding="utf-8").splitlines() == lines[:3]
     log.rewind(-1, -1)
     assert read_log(tmp_path) == [] == read_log(tmp_path / "nowhere")
 
