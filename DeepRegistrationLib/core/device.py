@@ -39,9 +39,14 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def has_doubles(device: torch.device) -> bool:
+    """Whether the device knows float64, which Apple's does not."""
+    return device.type != "mps"
+
+
 def with_doubles(device: torch.device) -> torch.device:
-    """The device, or the CPU where the device knows no float64, as Apple's."""
-    return torch.device("cpu") if device.type == "mps" else device
+    """The device, or the CPU where the device knows no float64."""
+    return device if has_doubles(device) else torch.device("cpu")
 
 
 def available_memory(device: torch.device) -> int:

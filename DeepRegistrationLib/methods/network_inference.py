@@ -24,7 +24,7 @@ from .memory import refinement_bytes
 from .network_answer import Answer, matched_points, network_answer, network_grid
 from .network_models import chosen_model, weights_provenance
 from .network_parameters import NetworkParameters, parameters_for
-from .network_search import search_settings, searched_around
+from .network_search import searched, searched_around
 from .network_start import COARSE_WIDTHS, worth_starting_from
 from .refinement_parameters import numbers_of
 
@@ -164,7 +164,6 @@ def _refined(
         landmark_term,
         mind_features,
         refine,
-        search,
         shared_labels,
     )
     from ..optim.spline_transform import spline_transform
@@ -184,7 +183,7 @@ def _refined(
     if parameters.search_cells > 0:
         progress.update(0.1, "Searching large motion")
         if found.empty:
-            start = search(features, search_settings(settings, parameters.search_cells), labels, progress.tick)
+            start = searched(features, labels, settings, parameters.search_cells, progress.tick)
         else:
             width = COARSE_WIDTHS[0] * settings.knots
             start = searched_around(start, problem, grid, parameters, settings, width, progress.tick)
@@ -251,7 +250,9 @@ def network_memory(fixed: Grid, parameters: NetworkParameters, architecture: str
         seen = voxels
     at_once = seen if footprint.margin is None else min(seen, float(_PIECE**fixed.dimension))
     network = footprint.bytes_per_voxel * at_once + 4 * 10 * seen + 4 * 2 * voxels
-    refinement = refinement_bytes(fixed, parameters.spacing) + 4 * 3 * voxels if parameters.refine else 0.0
-    if parameters.refine and parameters.search_cells > 0:  # another pair with its pooled features, and the answer
-        refinement += 4 * 9 * working_grid(fixed, parameters.spacing).voxels
+    refinement = 0.0
+    if parameters.refine:
+        refinement = refinement_bytes(fixed, parameters.spacing) + 4 * 3 * voxels
+        if parameters.search_cells > 0:  # another pair with its pooled features, and the answer
+            refinement += 4 * 9 * working_grid(fixed, parameters.spacing).voxels
     return int(max(network, refinement)) + 300_000_000

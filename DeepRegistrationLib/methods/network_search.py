@@ -19,17 +19,24 @@ if TYPE_CHECKING:
     from ..core.grid import Grid
     from ..core.problem import RegistrationProblem
     from ..core.progress import Tick
-    from ..optim.convex_adam import RefinementSettings, Settings
+    from ..optim.convex_adam import Features, RefinementSettings
     from ..optim.parametric import Positions
     from .network_answer import Start
     from .network_parameters import NetworkParameters
 
 
-def search_settings(settings: RefinementSettings, cells: int) -> Settings:
-    """The refinement's, and those of a search so many cells far."""
-    from ..optim.convex_adam import Settings
+def searched(
+    features: Features,
+    labels: tuple[torch.Tensor, torch.Tensor] | None,
+    settings: RefinementSettings,
+    cells: int,
+    tick: Tick,
+) -> Start:
+    """The displacement in working voxels that a search so many cells far finds; the others are as in `refine`."""
+    from ..optim.convex_adam import Settings, search
 
-    return Settings(**vars(settings), search_grid=SEARCH_GRID, search_cells=cells, search_both_ways=True)
+    wide = Settings(**vars(settings), search_grid=SEARCH_GRID, search_cells=cells, search_both_ways=True)
+    return search(features, wide, labels, tick)
 
 
 def searched_around(
@@ -47,7 +54,7 @@ def searched_around(
     width   of the knots u is fitted with, voxels
     """
     from ..core.sampling import crossings, sample_index
-    from ..optim.convex_adam import mind_features, search, shared_labels
+    from ..optim.convex_adam import mind_features, shared_labels
     from ..optim.parametric import SplineField
     from ..optim.spline_transform import spline_transform, voxel_positions
     from ..optim.working_pair import prepare
@@ -63,7 +70,7 @@ def searched_around(
     labels = shared_labels(problem, grid, total) if settings.segmentation_weight > 0 else None
     features = mind_features(pair, settings, tick)
     del pair
-    rest = search(features, search_settings(settings, parameters.search_cells), labels, tick)
+    rest = searched(features, labels, settings, parameters.search_cells, tick)
     dense = u.lattice(voxel_positions(grid, grid, problem.fixed.data.device))
 
     def start(positions: Positions) -> torch.Tensor:

@@ -102,13 +102,18 @@ def _edges(n: int, margin: int, multiple: int) -> dict[int, int]:
     """Edges that pieces may have along an axis of n voxels, the smallest for each number of pieces; and that number."""
     smallest = {}
     for edge in [n, *range((n - 1) // multiple * multiple, least_tile(margin, multiple) - 1, -multiple)]:
-        smallest[len(_starts(n, edge, 2 * margin + BLEND, multiple))] = edge
+        smallest[len(_starts(n, edge, _overlap(margin), multiple))] = edge
     return dict(sorted((edge, count) for count, edge in smallest.items()))
 
 
 def least_tile(margin: int, multiple: int) -> int:
     """Edge of the smallest pieces that still overlap by what is needed and go on."""
-    return (-(-(2 * margin + BLEND) // multiple) + 1) * multiple
+    return (-(-_overlap(margin) // multiple) + 1) * multiple
+
+
+def _overlap(margin: int) -> int:
+    """Voxels that two pieces share at least."""
+    return 2 * margin + BLEND
 
 
 def _tiled(
@@ -120,7 +125,7 @@ def _tiled(
 ) -> Prediction:
     """Put together from overlapping pieces of `values` (channels, 1, [Z,] Y, X)."""
     shape = values.shape[2:]
-    starts = [_starts(n, edge, 2 * margin + BLEND, multiple) for n, edge in zip(shape, tile, strict=True)]
+    starts = [_starts(n, edge, _overlap(margin), multiple) for n, edge in zip(shape, tile, strict=True)]
     places = list(itertools.product(*starts))
     sums: list[torch.Tensor | None] = [None, None]
     total = torch.zeros(shape, device=values.device)

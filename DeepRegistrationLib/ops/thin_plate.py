@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
+from ..core.device import has_doubles
 from ..core.progress import Tick, no_tick
 from ..core.sampling import crossings
 from .splines import evaluate
@@ -177,4 +178,4 @@ def _cubic(nodes: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _precise(points: torch.Tensor) -> torch.dtype:
-    return torch.float32 if points.device.type == "mps" else torch.float64
+    return torch.float64 if has_doubles(points.device) else torch.float32

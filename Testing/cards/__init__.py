@@ -10,6 +10,21 @@ bringing it to the processor, and float64 on Apple's device, "mps". `torch.autoc
 What this can't show is speed, memory, how a card rounds otherwise, and which operations "mps" lacks.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
 from .pretended import pretended
 
-__all__ = ["pretended"]
+__all__ = ["card_of", "pretended"]
+
+
+@contextmanager
+def card_of(kind: str) -> Iterator[torch.device]:
+    """This computer's card of that kind, "cuda" or "mps", or else a pretended one."""
+    if {"cuda": torch.cuda, "mps": torch.backends.mps}[kind].is_available():
+        yield torch.device(kind, 0)
+        return
+    with pretended(kind) as card:
+        yield card

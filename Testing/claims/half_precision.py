@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 
-import lungs
+import lungs  # puts the checkout and Testing on the path
 import torch
 from verdicts import told
 
-from cards import pretended
+from cards import card_of
 from DeepRegistrationLib.core.context import Context
 from DeepRegistrationLib.core.problem import RegistrationProblem
 from DeepRegistrationLib.io import read_image
@@ -55,8 +54,7 @@ def apart(problem: RegistrationProblem, network: str) -> torch.Tensor:
         return result.transform.displacement(problem.fixed.grid)
 
     here = answer(torch.device("cpu"))
-    real = torch.cuda.is_available()
-    with nullcontext(torch.device("cuda:0")) if real else pretended("cuda") as card:
+    with card_of("cuda") as card:
         there = answer(card)
     difference = (here - there).norm(dim=0)
     mask = problem.fixed_mask
@@ -68,8 +66,7 @@ def main() -> int:
     torch.set_num_threads(2)
     holds = {}
     for name, problem, networks in cases():
-        bare = replace(problem, fixed_landmarks=None, moving_landmarks=None, fixed_segmentation=None,
-                       moving_segmentation=None)  # fmt: skip
+        bare = lungs.bare(problem)
         start = prealign(bare, "affine", Context(torch.device("cpu")))
         for network in networks:
             mm = apart(replace(bare, initial_transform=start), network)

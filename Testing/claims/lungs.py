@@ -76,11 +76,16 @@ def error(problem: RegistrationProblem, transform: Transform | None) -> float:
     return float(((x if transform is None else transform.apply(x)) - y).norm(dim=1).mean())
 
 
-def compared(problem: RegistrationProblem, methods: list[str]) -> dict[str, float]:
-    """TRE by way, mm; landmarks are for judging only."""
-    hidden = replace(
+def bare(problem: RegistrationProblem) -> RegistrationProblem:
+    """Without what is for judging only."""
+    return replace(
         problem, fixed_landmarks=None, moving_landmarks=None, fixed_segmentation=None, moving_segmentation=None
     )
+
+
+def compared(problem: RegistrationProblem, methods: list[str]) -> dict[str, float]:
+    """TRE by way, mm; landmarks are for judging only."""
+    hidden = bare(problem)
     start = prealign(hidden, "affine", Context(torch.device("cpu")))
     row = {"nothing": error(problem, None), "affine": error(problem, start)}
     ways: dict[str, tuple[str, Mapping[str, Any]]] = {REFERENCE: (REFERENCE, {})}
