@@ -3,6 +3,7 @@ and the library are importable wherever pytest is started from."""
 
 from __future__ import annotations
 
+import locale
 import os
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,16 @@ def _outside_slicer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Tests that do not ask for the application do not see one that an earlier test has started."""
     if "slicer_host" not in request.fixturenames and "slicer" in sys.modules:
         monkeypatch.delattr(sys.modules["slicer"], "app", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _locale_stays() -> Iterator[None]:
+    """A test that changes the locale of its process changes how later ones read text: it fails itself."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    after = locale.setlocale(locale.LC_ALL)
+    locale.setlocale(locale.LC_ALL, before)
+    assert after == before, f"the locale of the process became {after!r}"
 
 
 @pytest.fixture

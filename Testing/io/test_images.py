@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import locale
 import os
 import struct
 
@@ -128,6 +129,7 @@ def test_a_dicom_series_that_lacks_a_slice(tmp_path):
 
 def dicom(folder, series: str, first: int = 0):
     folder.mkdir(exist_ok=True)
+    before = locale.setlocale(locale.LC_ALL)  # ITK changes it where it writes numbers of DICOM
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     values = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
@@ -149,6 +151,7 @@ def dicom(folder, series: str, first: int = 0):
             picture.SetMetaData(key, value)
         writer.SetFileName(str(folder / f"slice{first + k}.dcm"))
         writer.Execute(picture)
+    locale.setlocale(locale.LC_ALL, before)
     return folder
 
 
