@@ -216,6 +216,7 @@ class MethodSpec:
     parameters  frozen dataclass; see `parameters_of`
     run         run(problem, parameters, context) -> RegistrationResult
     memory      bytes needed for (fixed grid, parameters)
+    doubles     whether it computes in float64: it runs on the CPU where the device knows none
     """
 
     id: str
@@ -230,6 +231,7 @@ class MethodSpec:
     inputs: Mapping[str, Need] = field(default_factory=dict)
     capabilities: frozenset[Capability] = frozenset()
     presets: Sequence[Preset] = ()
+    doubles: bool = False
 
     def preset(self, preset_id: str) -> Preset:
         for preset in self.presets:

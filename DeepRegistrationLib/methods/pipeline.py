@@ -53,12 +53,26 @@ def register_problem(
     parameters = make_parameters(spec, problem.initial_transform is not None, preset, values)
     context.progress.update(0.0, "Checking the input")
     context.messages.extend(check_problem(problem, spec, parameters))
+    context = _where_it_can_run(spec, context)
     begun = time.perf_counter()
     with PeakMemory(context.device) as peak:
         result, used, device = _run_in_memory(problem, spec, parameters, context)
     seconds = time.perf_counter() - begun
     context.progress.update(1.0, "Finished")
     return _finished(result, problem, spec, parameters, context, used, str(device), seconds, peak.bytes)
+
+
+def _where_it_can_run(spec: MethodSpec, context: Context) -> Context:
+    """The context, on the CPU where the method needs what its device lacks; the user is told."""
+    from ..core.device import with_doubles
+
+    device = with_doubles(context.device) if spec.doubles else context.device
+    if device == context.device:
+        return context
+    context.messages.append(
+        f"{spec.title} needs double precision, which {context.device} does not have, so it ran on the processor."
+    )
+    return replace(context, device=device)
 
 
 def make_parameters(

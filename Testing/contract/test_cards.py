@@ -9,6 +9,7 @@ import torch
 import phantoms
 from contract.cases import Recorder, grid_about, is_linear, only_needed
 from DeepRegistrationLib.core.context import Context
+from DeepRegistrationLib.core.device import with_doubles
 from DeepRegistrationLib.core.problem import RegistrationProblem
 from DeepRegistrationLib.core.result import RegistrationResult
 from DeepRegistrationLib.core.spec import Capability, MethodSpec, parameters_of
@@ -52,7 +53,9 @@ def _answer(problem: RegistrationProblem, spec: MethodSpec, device: torch.device
 def test_a_card_gives_the_answer_of_the_processor(spec: MethodSpec, card: torch.device) -> None:
     case, problem, here = _case_and_answer(spec.id)
     there = _answer(problem, spec, card)
-    assert there.provenance is not None and there.provenance.device == str(card)
+    ran_on = with_doubles(card) if spec.doubles else card
+    assert there.provenance is not None and there.provenance.device == str(ran_on)
+    assert any("double precision" in m for m in there.provenance.messages) == (ran_on != card)
     assert there.transform.device.type == "cpu"
     x = case.body_points(400)
     apart = (here.transform.apply(x) - there.transform.apply(x)).norm(dim=1)

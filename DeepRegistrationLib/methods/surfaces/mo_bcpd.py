@@ -24,7 +24,7 @@ paper) is as wide as the segment that lies farthest off is; stops in mm.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Annotated
 
@@ -167,12 +167,10 @@ def run(problem: RegistrationProblem, parameters: Parameters, context: Context) 
     Raises InputError where a side has neither a segmentation nor models, no segment is on both sides, or a setting
     names a segment that is not there.
     """
-    from ...core.device import with_doubles
     from ...core.result import RegistrationResult
     from ...optim.segment_field import dense_transform
     from ...optim.surface_pairs import segment_pairs
 
-    context = replace(context, device=with_doubles(context.device))
     progress, initial = context.progress, problem.initial_transform
     progress.update(0.0, "Finding the surfaces")
     pairs = segment_pairs(problem, context.seed, context.messages, progress.part(0.0, 0.15))
@@ -380,4 +378,5 @@ SPEC = MethodSpec(
         Preset("brain-mr", "Brain (MR)", {"points": 2000}),
         Preset("fast", "Quick look", {"points": 250, "tolerance": 0.1}),
     ),
+    doubles=True,
 )
