@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from ..ops.pyramid import block_average, block_factors
 #: voxels looked at to find the intensity window
 _SAMPLES = 400_000
 Window = tuple[float, float]
+#: mean (d,) and covariance (d, d) of positions, world mm
+Moments = tuple[np.ndarray, np.ndarray]
 
 #: Hounsfield windows of a CT
 CT_SOFT: Window = (-200.0, 300.0)
@@ -35,6 +37,9 @@ class Scan:
     values: torch.Tensor
     weight: torch.Tensor
     grid: Grid
+
+    def without_mask(self) -> Scan:
+        return replace(self, weight=torch.ones_like(self.weight))
 
 
 def prepare(
@@ -114,12 +119,12 @@ def _mask_weight(mask: Image, grid: Grid) -> torch.Tensor:
 def foreground(scan: Scan) -> torch.Tensor:
     """(1, [Z,] Y, X) 0/1: the patient, without air and thin things such as the table.
 
-    Otsu's threshold, then an opening with a box of three voxels; inside the mask. The whole mask where that
-    leaves less than 1 % of it.
+    Otsu's threshold for the whole scan, as a mask may hold nothing but the patient; then an opening with a box of
+    three voxels, inside the mask. The whole mask where that leaves less than 1 % of it.
     """
     inside = scan.weight > 0.5
     values = scan.values[:1]
-    body = (values > otsu(values[inside])) & inside
+    body = (values > otsu(values)) & inside
     opened = _opening(body.to(torch.float32))
     for candidate in (opened, body.to(torch.float32)):
         if float(candidate.sum()) >= 0.01 * float(inside.sum()):
@@ -177,8 +182,8 @@ def centre_of_mass(region: torch.Tensor, grid: Grid) -> np.ndarray:
     return first_moments(region, grid)[0]
 
 
-def first_moments(region: torch.Tensor, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """(mean (d,), covariance (d, d)) of the positions in `region`, world mm."""
+def first_moments(region: torch.Tensor, grid: Grid) -> Moments:
+    """Of the positions in `region` (1, [Z,] Y, X)."""
     points = grid.world_points(region.device, torch.float64).reshape(-1, grid.dimension)
     w = region.reshape(-1, 1).to(torch.float64)
     total = w.sum().clamp_min(1e-12)

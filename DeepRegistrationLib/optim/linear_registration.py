@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from ..core.progress import Progress
 from ..core.transform import Transform
 from ..transforms import Affine, compose
 from .linear_engine import OVERLAP_REWARD, Objective, Stage, descend
-from .linear_images import Scan, cropped, first_moments, foreground, prepare, windows_for
+from .linear_images import Moments, Scan, cropped, first_moments, foreground, prepare, windows_for
 from .linear_lbfgs import Minimum
 from .linear_model import LinearModel
 from .linear_search import Candidate, TranslationSearch
@@ -105,7 +106,6 @@ class LinearRegistration:
         progress.update(0.1)
         self.scales = [_scale(f, m, make_objective) for f, m in zip(fixed, moving, strict=True)]
         self.centre, covariance = first_moments(self.scales[0].fixed_region, self.scales[0].whole_fixed.grid)
-        self.moving_centre, _ = first_moments(self.scales[0].moving_region, self.scales[0].moving.grid)
         self.radius = math.sqrt(max(float(np.trace(covariance)), 1e-6))
         self.axes = determined_axes(self.scales[-1].whole_fixed.grid, self.scales[-1].fixed_region)
 
@@ -196,38 +196,68 @@ class LinearRegistration:
 
     def centres(self) -> Affine:
         """The centre of the fixed anatomy onto that of the moving anatomy."""
-        return Affine.from_translation(self.moving_centre - self.centre)
+        (centre, _), (moving_centre, _) = self._anatomy
+        return Affine.from_translation(moving_centre - centre)
+
+    @cached_property
+    def _anatomy(self) -> tuple[Moments, Moments]:
+        """Where it lies in both scans, inside of their masks. What one mask shows may be all of the other scan or a
+        part of it: with a mask for one scan only, the better of that and of the anatomy anywhere."""
+        coarse = self.scales[0]
+        fixed, moving = coarse.whole_fixed, coarse.moving
+        regions = [(coarse.fixed_region, coarse.moving_region)]
+        if (self.problem.fixed_mask is None) != (self.problem.moving_mask is None):
+            regions.append((foreground(fixed.without_mask()), foreground(moving.without_mask())))
+        found = [(first_moments(f, fixed.grid), first_moments(m, moving.grid)) for f, m in regions]
+        if len(found) == 1:
+            return found[0]
+        starts = [Affine.from_translation(m[0] - f[0]) for f, m in found]
+        return found[self._best(starts, 0.1, 0.1)]
 
     def moments(self) -> Affine:
-        """Centres and main axes onto each other; of the proper rotations that do it, the one that matches
-        best.
+        """Centres and main axes onto each other; of the proper rotations that do it and the centres alone, the one
+        nearest to the best match.
 
         An axis has no sign, so there are four in 3-D and two in 2-D; the turn by less than a quarter is
         among them.
         """
-        coarse = self.scales[0]
-        _, fixed = first_moments(coarse.fixed_region, coarse.whole_fixed.grid)
-        _, moving = first_moments(coarse.moving_region, coarse.moving.grid)
+        (centre, fixed), (moving_centre, moving) = self._anatomy
         first, second = np.linalg.eigh(fixed)[1], np.linalg.eigh(moving)[1]
         found = [self.centres()]
-        for signs in itertools.product((1.0, -1.0), repeat=len(self.centre)):
+        for signs in itertools.product((1.0, -1.0), repeat=len(centre)):
             turn = second @ np.diag(signs) @ first.T
             if np.linalg.det(turn) > 0:
-                found.append(Affine.about(self.centre, turn, self.moving_centre - self.centre))
-        eye = torch.eye(len(self.centre) + 1, dtype=torch.float64)
-        with torch.no_grad():
-            values = [float(coarse.stage(start).score(eye)[0]) for start in found]
-        return found[int(np.argmax(values))]
+                found.append(Affine.about(centre, turn, moving_centre - centre))
+        return found[self._best(found, 0.2, 0.8)]
+
+    def _best(self, starts: Sequence[Transform], begun: float, share: float) -> int:
+        """The start nearest to the best match that a few steps from any of them lead to; see `_ranked`."""
+        arms = self.radius * np.eye(len(self.centre))
+        points = torch.as_tensor(self.centre + np.concatenate([arms, -arms]))
+        there = self._ranked(starts, begun, share)[0][1].apply(points)
+        return min(range(len(starts)), key=lambda k: float((starts[k].apply(points) - there).norm(dim=1).mean()))
 
     def _chosen_start(self, given: Transform, history: dict[str, list[float]]) -> Transform:
         """The best of what was given, centres on centres, and the peaks of the search, each refined a
         little."""
         starts: list[Transform] = [given, self.centres(), *(c.transform for c in self._searched())]
+        ranked = self._ranked(self._promising(starts), 0.2, 0.3)
+        if not ranked:
+            return self.centres()
+        history["starts"] = [score for score, _ in ranked]
+        return ranked[0][1]
+
+    def _ranked(
+        self, starts: Sequence[Transform], begun: float, share: float
+    ) -> list[tuple[float, Transform]]:
+        """(score, where a few rigid steps from a start lead), best first; of equal matches the earlier one.
+
+        begun, share  of the progress
+        """
         rigid, coarse = self.model("rigid"), self.scales[0]
         eye = torch.eye(self.problem.dimension + 1, dtype=torch.float64)
-        promising = self._promising(starts)
         ranked: list[tuple[float, Transform]] = []
-        for k, start in enumerate(promising):
+        for k, start in enumerate(starts):
             stage = coarse.stage(start)
             result = descend(
                 stage,
@@ -236,17 +266,12 @@ class LinearRegistration:
                 iterations=15,
                 stiffness=0.0,
                 least_overlap=0.8 * stage.overlap(eye),
-                each_iteration=self._reporter(0.2 + 0.3 * k / len(promising), 0.3 / len(promising)),
+                each_iteration=self._reporter(begun + share * k / len(starts), share / len(starts)),
             )
             linear = rigid.homogeneous(torch.as_tensor(result.parameters))
             total = compose(Affine.from_homogeneous(linear.numpy()), start)
             ranked.append((1 - result.value, total))
-        if not ranked:
-            return self.centres()
-        # sorted is stable: of equal matches the earlier one, first of all the given start, is kept
-        ranked.sort(key=lambda r: -round(r[0], 3))
-        history["starts"] = [r[0] for r in ranked]
-        return ranked[0][1]
+        return sorted(ranked, key=lambda r: -round(r[0], 3))
 
     def _promising(self, starts: list[Transform]) -> list[Transform]:
         """The first (given) start and the four best others, of those with enough overlap."""

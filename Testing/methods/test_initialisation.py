@@ -80,6 +80,29 @@ def test_coarse_starts_come_near(far: phantoms.PhantomCase, how: str) -> None:
     assert far.errors(found).mean() < 25
 
 
+@pytest.fixture(scope="module")
+def belly() -> phantoms.PhantomCase:
+    """Masks of all of the anatomy: what is bright in them are bones."""
+    return phantoms.abdomen(grid((85, 75, 60), 4.0), grid((85, 75, 60), 4.1), seed=0, motion_mm=20.0)
+
+
+@pytest.mark.parametrize("masks", ["both", "fixed", "moving", "none"])
+@pytest.mark.parametrize("how", ["centres", "moments"])
+def test_coarse_starts_come_near_whatever_masks_there_are(
+    belly: phantoms.PhantomCase, how: str, masks: str
+) -> None:
+    kept = ("fixed", "moving") if masks == "both" else (masks,)
+    problem = belly.problem
+    problem = replace(
+        problem,
+        fixed_mask=problem.fixed_mask if "fixed" in kept else None,
+        moving_mask=problem.moving_mask if "moving" in kept else None,
+    )
+    found = prealign(problem, how, context())
+    assert found is not None
+    assert belly.errors(found).mean() < 25
+
+
 def test_none_and_given(far: phantoms.PhantomCase) -> None:
     assert prealign(far.problem, "none", context()) is None
     given = Affine.from_translation((1, 2, 3))

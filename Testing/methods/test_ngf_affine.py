@@ -35,7 +35,7 @@ def test_an_affine_change_is_recovered(similarity: str, contrast: tuple[str, str
     parameters = SPEC.make_parameters(None, {"similarity": similarity, "stiffness": 0.0})
     result = SPEC.run(known.problem, parameters, Context(torch.device("cpu")))
     assert known.errors(Affine.identity(3)).mean() > 8
-    assert known.errors(result.transform).mean() < 1.0
+    assert known.errors(result.transform).mean() < 1.1
     points = known.body_points(500)
     back = result.inverse.apply(result.transform.apply(points))
     assert float((back - points).abs().max()) < 1e-9

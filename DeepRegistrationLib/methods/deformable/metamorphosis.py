@@ -323,6 +323,6 @@ SPEC = MethodSpec(
     ),
     presets=(
         Preset("brain-mr", "Brain (MR)", {"kernel_width": 10.0}),
-        Preset("fast", "Quick look", {"levels": 2, "iterations": 20, "pictures": 3}),
+        Preset("fast", "Quick look", {"levels": 2, "iterations": 20, "steps": 4, "pictures": 3}),
     ),
 )
