@@ -120,15 +120,16 @@ def foreground(scan: Scan) -> torch.Tensor:
     """(1, [Z,] Y, X) 0/1: the patient, without air and thin things such as the table.
 
     Otsu's threshold for the whole scan, as a mask may hold nothing but the patient; then an opening with a box of
-    three voxels, inside the mask. The whole mask where that leaves less than 1 % of it.
+    three voxels, inside the mask. Where that leaves less than 1 % of the mask, as in one of the lungs, the threshold
+    for its inside, and at last all of it.
     """
     inside = scan.weight > 0.5
     values = scan.values[:1]
-    body = (values > otsu(values)) & inside
-    opened = _opening(body.to(torch.float32))
-    for candidate in (opened, body.to(torch.float32)):
-        if float(candidate.sum()) >= 0.01 * float(inside.sum()):
-            return candidate
+    for threshold in (otsu(values), otsu(values[inside])):
+        body = ((values > threshold) & inside).to(torch.float32)
+        for candidate in (_opening(body), body):
+            if float(candidate.sum()) >= 0.01 * float(inside.sum()):
+                return candidate
     return inside.to(torch.float32)
 
 
