@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from .device import has_doubles
 from .grid import ALIGN_CORNERS, Grid, apply_matrix_torch
 
 #: points handled at once where memory is to stay small; their coordinates fit a processor's cache
@@ -24,7 +25,7 @@ _WORTH_SHARING = 4096
 
 def precise(device: torch.device) -> torch.dtype:
     """The type for coordinates: float64, but float32 on Apple's mps, which has no other."""
-    return torch.float32 if device.type == "mps" else torch.float64
+    return torch.float64 if has_doubles(device) else torch.float32
 
 
 def crossings(positions: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -23,9 +23,8 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
-from ..core.device import has_doubles
 from ..core.progress import Tick, no_tick
-from ..core.sampling import crossings
+from ..core.sampling import crossings, precise
 from .splines import evaluate
 
 #: kernel values held at once
@@ -50,7 +49,7 @@ class ThinPlateSystem:
         if smoothing < 0:
             raise ValueError(f"the smoothing of a thin plate is not negative, but {smoothing:g}")
         self.points = points.detach()
-        exact = self.points.to(_precise(points))
+        exact = self.points.to(precise(points.device))
         self._middle = exact.mean(dim=0)
         # lengths of about 1: the condition of the system does not depend on the unit
         self._scale = float((exact - self._middle).norm(dim=1).max().clamp_min(1e-12))
@@ -175,7 +174,3 @@ def _cubic(nodes: torch.Tensor, count: int) -> torch.Tensor:
         return torch.ones(count, 1)
     spline = CubicSpline(nodes.cpu().double().numpy(), np.eye(len(nodes)))
     return torch.from_numpy(spline(np.arange(count)))
-
-
-def _precise(points: torch.Tensor) -> torch.dtype:
-    return torch.float64 if has_doubles(points.device) else torch.float32

@@ -125,8 +125,8 @@ def foreground(scan: Scan) -> torch.Tensor:
     """
     inside = scan.weight > 0.5
     values = scan.values[:1]
-    for threshold in (otsu(values), otsu(values[inside])):
-        body = ((values > threshold) & inside).to(torch.float32)
+    for compared in (values, values[inside]):
+        body = ((values > otsu(compared)) & inside).to(torch.float32)
         for candidate in (_opening(body), body):
             if float(candidate.sum()) >= 0.01 * float(inside.sum()):
                 return candidate
